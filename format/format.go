@@ -1,0 +1,108 @@
+// Package format is the codec of the AWS Encryption SDK's message format,
+// versions 1 and 2. It turns bytes into fields and fields into bytes; it holds
+// no keys and no ciphers.
+//
+// A message is a header, a body, and, if its suite signs, a footer:
+//
+//	header   [Header], read by [ReadHeader], written by [Header.EncodeBody]
+//	body     frames, each a [FrameHeader], content and a tag; or, in old
+//	         messages, one [UnframedHeader], content and a tag
+//	footer   a signature, [ParseFooter] and [AppendFooter]
+//
+// Use [ReadHeader] to see what a message says about itself without any key.
+// Nothing that it says is authentic until the message has been decrypted.
+//
+// It follows data-format/ and framework/structures.md of the specification.
+package format
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/esdk-go/esdk/suite"
+)
+
+// Limits of the message format. Lengths are in bytes.
+const (
+	// MaxFrames is how many frames a message can have, the final one included.
+	MaxFrames = 1<<32 - 1
+	// MaxFrameLength is the largest frame length.
+	MaxFrameLength = 1<<32 - 1
+	// MaxUnframedLength is the largest content of an unframed body: what one
+	// AES-GCM encryption may hold.
+	MaxUnframedLength = 1<<36 - 32
+	// MaxEncryptedDataKeys is how many encrypted data keys a header can hold.
+	MaxEncryptedDataKeys = 1<<16 - 1
+
+	maxField = 1<<16 - 1 // what a two-byte length can say
+)
+
+// Bytes that a body needs beyond its plaintext. Lengths are in bytes.
+const (
+	FrameOverhead      = 4 + suite.IVSize + suite.TagSize         // of each regular frame
+	FinalFrameOverhead = 4 + 4 + suite.IVSize + 4 + suite.TagSize // of the final frame
+	UnframedOverhead   = suite.IVSize + 8 + suite.TagSize         // of an unframed body
+)
+
+var (
+	// ErrMalformed is wrapped by the error for bytes that are no message of
+	// the format, and for fields that cannot be encoded in one.
+	ErrMalformed = errors.New("malformed message")
+	// ErrUnsupportedSuite is wrapped by the error for an algorithm suite that
+	// is not one of the AWS Encryption SDK's.
+	ErrUnsupportedSuite = errors.New("unsupported algorithm suite")
+	// ErrBase64 is wrapped by the error for a message that begins like the
+	// Base64 encoding of one: decode it first.
+	ErrBase64 = errors.New("the message looks Base64-encoded; decode it first")
+	// ErrTooManyDataKeys is wrapped by the error for a message with more
+	// encrypted data keys than the caller allows.
+	ErrTooManyDataKeys = errors.New("too many encrypted data keys")
+)
+
+// A ParseError says where a message could not be read and why. Err wraps
+// [ErrMalformed], [ErrUnsupportedSuite], [ErrBase64], [ErrTooManyDataKeys],
+// [io.ErrUnexpectedEOF] if the message ends too early, or what the reader of
+// the message returned.
+type ParseError struct {
+	Offset int64  // from the start of the message, in bytes
+	Field  string // the field of the format that was being read
+	Err    error
+}
+
+func (e *ParseError) Error() string {
+	return fmt.Sprintf("%s at byte %d: %v", e.Field, e.Offset, e.Err)
+}
+
+// Unwrap returns Err.
+func (e *ParseError) Unwrap() error { return e.Err }
+
+func malformed(offset int, field, reason string, args ...any) error {
+	return &ParseError{int64(offset), field, fmt.Errorf("%w: "+reason, append([]any{ErrMalformed}, args...)...)}
+}
+
+// Truncated returns the error for a message that ends at offset, inside field.
+func Truncated(offset int64, field string) error {
+	return &ParseError{offset, field, io.ErrUnexpectedEOF}
+}
+
+// A ContentType says how the body of a message is laid out.
+type ContentType uint8
+
+const (
+	// Unframed is a body of one block, as old writers made it.
+	Unframed ContentType = 1
+	// Framed is a body of frames of equal length and a final frame.
+	Framed ContentType = 2
+)
+
+// String returns "unframed" or "framed".
+func (c ContentType) String() string {
+	switch c {
+	case Unframed:
+		return "unframed"
+	case Framed:
+		return "framed"
+	}
+	return fmt.Sprintf("content type %d", uint8(c))
+}

@@ -1,0 +1,93 @@
+package format
+
+import (
+	"fmt"
+	"math"
+)
+
+// footerSize returns the size of the footer as this module writes it.
+func (h *Header) footerSize() int64 {
+	if !h.Suite.Signing() {
+		return 0
+	}
+	return 2 + int64(h.Suite.SignatureSize())
+}
+
+// outside returns the bytes of a message outside its body, as this module writes it.
+func (h *Header) outside() (int64, error) {
+	if len(h.raw) == h.bodySize {
+		return 0, fmt.Errorf("%w: the header was neither read nor written", ErrMalformed)
+	}
+	return int64(len(h.raw)) + h.footerSize(), nil
+}
+
+// MessageLength returns the length in bytes of the whole message that has this
+// header and a plaintext of plaintextLength bytes, exactly as this module
+// writes it. It fails if plaintextLength is negative or more than the format
+// can hold at this frame length: 2^32-1 frames, or 2^36-32 bytes unframed.
+func (h *Header) MessageLength(plaintextLength int64) (int64, error) {
+	outside, err := h.outside()
+	if err != nil {
+		return 0, err
+	}
+	if plaintextLength < 0 {
+		return 0, fmt.Errorf("format: negative plaintext length %d", plaintextLength)
+	}
+	if h.ContentType == Unframed {
+		if plaintextLength > MaxUnframedLength {
+			return 0, fmt.Errorf("format: plaintext of %d bytes does not fit in an unframed body", plaintextLength)
+		}
+		return outside + UnframedOverhead + plaintextLength, nil
+	}
+	regular := plaintextLength / int64(h.FrameLength)
+	if regular+1 > MaxFrames {
+		return 0, fmt.Errorf("format: plaintext of %d bytes needs more than %d frames of %d bytes", plaintextLength, uint32(MaxFrames), h.FrameLength)
+	}
+	overhead := outside + regular*FrameOverhead + FinalFrameOverhead
+	if plaintextLength > math.MaxInt64-overhead {
+		return 0, fmt.Errorf("format: a message of %d bytes of plaintext is too long", plaintextLength)
+	}
+	return overhead + plaintextLength, nil
+}
+
+// PlaintextLength returns the length in bytes of the plaintext of the message
+// that has this header and messageLength bytes in all. It is exact if the
+// message is not signed or was written by this module; other writers'
+// signatures vary in length, and then it is off by at most as much. It fails
+// if an unsigned message cannot have that length, or a signed one is too short
+// for it. The result is a claim until the message was decrypted.
+func (h *Header) PlaintextLength(messageLength int64) (int64, error) {
+	outside, err := h.outside()
+	if err != nil {
+		return 0, err
+	}
+	overhead := int64(FinalFrameOverhead)
+	if h.ContentType == Unframed {
+		overhead = UnframedOverhead
+	}
+	body := messageLength - outside - overhead
+	if body < 0 && body >= -h.footerSize() && messageLength > 0 {
+		body = 0 // no plaintext, and a signature shorter than ours
+	}
+	if messageLength < 0 || body < 0 {
+		return 0, fmt.Errorf("format: %d bytes are too few for a message with this header", messageLength)
+	}
+	if h.ContentType == Unframed {
+		if body > MaxUnframedLength {
+			return 0, fmt.Errorf("format: %d bytes are too many for an unframed message", messageLength)
+		}
+		return body, nil
+	}
+	length := int64(h.FrameLength)
+	regular, rest := body/(length+FrameOverhead), body%(length+FrameOverhead)
+	if regular+1 > MaxFrames {
+		return 0, fmt.Errorf("format: %d bytes are too many for a message of frame length %d", messageLength, h.FrameLength)
+	}
+	if rest > length {
+		if !h.Suite.Signing() {
+			return 0, fmt.Errorf("format: no message with this header has %d bytes", messageLength)
+		}
+		rest = length // a signature of another length moved the end of the last frame
+	}
+	return regular*length + rest, nil
+}
