@@ -1,0 +1,142 @@
+// Package keyprovider defines where data keys come from, and holds the
+// providers that need no service: raw AES and RSA keys, and combinations.
+//
+// Every message is encrypted under a data key of its own. A
+// [MasterKeyProvider] names the master keys that protect it: the first one
+// generates it, each of the others encrypts it too, and any one of them is
+// enough to decrypt the message. The providers here:
+//
+//   - [NewRawAES] and [NewRawRSA]: a key that the program holds.
+//   - [Multi]: several providers as one.
+//   - [RequireContext]: pairs of the encryption context that are authenticated
+//     but not stored.
+//
+// Package kms has those for AWS KMS. A provider of one's own is a type with
+// the two methods of MasterKeyProvider and, for its keys, the two of
+// [MasterKey]; package providertest checks it.
+//
+// Whoever can use any of the master keys can read the message. Prefer keys
+// that never leave a secure boundary, such as those of AWS KMS or of an HSM,
+// to raw keys that the program must keep secret itself.
+//
+// In the specification a provider is a keyring and a [MaterialsManager] a
+// cryptographic materials manager (framework/keyring-interface.md,
+// framework/master-key-provider-interface.md, framework/cmm-interface.md).
+package keyprovider
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/suite"
+)
+
+// An EncryptedDataKey is one wrapped form of a message's data key, as the
+// message's header stores it.
+type EncryptedDataKey = format.EncryptedDataKey
+
+// A Request says what a data key is for. Providers and keys must not change it
+// or keep it beyond the call.
+type Request struct {
+	Suite suite.ID // fixes the data key's length: Suite.KeySize()
+	// EncryptionContext holds all pairs that are bound to the message,
+	// required ones and the verification key included. Wrapping should bind
+	// the data key to it.
+	EncryptionContext map[string]string
+}
+
+// A DataKey is a message's data key together with one wrapped form of it. It
+// does not print its key: fmt, log/slog and encoding/json show it redacted.
+type DataKey struct {
+	Plaintext []byte // secret
+	Encrypted EncryptedDataKey
+}
+
+// A MasterKey protects data keys. Both methods may be called concurrently.
+type MasterKey interface {
+	// GenerateDataKey returns a new random data key of req.Suite.KeySize()
+	// bytes and its wrapped form. The slices become the caller's, who clears
+	// Plaintext after use: they must be fresh ones.
+	GenerateDataKey(ctx context.Context, req *Request) (*DataKey, error)
+	// EncryptDataKey returns the wrapped form of a data key that another
+	// master key generated. It must not change or keep plaintext.
+	EncryptDataKey(ctx context.Context, req *Request, plaintext []byte) (EncryptedDataKey, error)
+}
+
+// A MasterKeyProvider gives the master keys that protect new messages and
+// decrypts the data keys of existing ones. Both methods may be called
+// concurrently.
+type MasterKeyProvider interface {
+	// MasterKeys returns the keys that protect a new message: at least one;
+	// the first generates the data key. A provider that can only decrypt
+	// returns an error that wraps ErrDecryptOnly.
+	MasterKeys(ctx context.Context, req *Request) ([]MasterKey, error)
+	// DecryptDataKey returns the data key that one of the encrypted data keys
+	// holds, with that one as Encrypted. It tries those that are its own, in
+	// order, skips all others, and does not change them. If none can be
+	// decrypted it returns a *DecryptError, or ctx's error if ctx is done. The
+	// slice Plaintext becomes the caller's and must be a fresh one.
+	DecryptDataKey(ctx context.Context, req *Request, keys []EncryptedDataKey) (*DataKey, error)
+}
+
+// String returns a text without the key.
+func (k DataKey) String() string {
+	return fmt.Sprintf("data key of %q (redacted)", k.Encrypted.ProviderID)
+}
+
+// Format writes String, whatever the verb.
+func (k DataKey) Format(s fmt.State, _ rune) { io.WriteString(s, k.String()) }
+
+// MarshalText returns String: what encoding/json and log/slog show.
+func (k DataKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// newDataKey returns a random data key for messages of the suite.
+func newDataKey(id suite.ID) ([]byte, error) {
+	if !id.Valid() {
+		return nil, fmt.Errorf("%w: %v", format.ErrUnsupportedSuite, id)
+	}
+	key := make([]byte, id.KeySize())
+	rand.Read(key) // never fails
+	return key, nil
+}
+
+// checkName reports whether a raw provider can have this namespace and name.
+func checkName(namespace, name string) error {
+	switch {
+	case namespace == "":
+		return errors.New("keyprovider: empty key namespace")
+	case strings.HasPrefix(namespace, "aws-kms"):
+		return fmt.Errorf("keyprovider: key namespace %q: names that begin with aws-kms belong to AWS KMS", namespace)
+	case name == "":
+		return fmt.Errorf("keyprovider: empty key name in namespace %q", namespace)
+	case !utf8.ValidString(namespace) || !utf8.ValidString(name):
+		return fmt.Errorf("keyprovider: key namespace %q, name %q: not UTF-8", namespace, name)
+	case len(namespace) > maxName || len(name) > maxName:
+		return fmt.Errorf("keyprovider: key namespace of %d bytes, name of %d: at most %d each", len(namespace), len(name), maxName)
+	}
+	return nil
+}
+
+// maxName leaves room beside the name for what raw AES adds to it in the
+// 65,535 bytes that provider info can have.
+const maxName = 1<<16 - 1 - aesInfoSize
+
+// isNil reports whether an interface holds nothing to call a method on: nil,
+// or a nil pointer, as from a constructor whose error was not looked at.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan:
+		return r.IsNil()
+	}
+	return false
+}

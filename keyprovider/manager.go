@@ -1,0 +1,185 @@
+package keyprovider
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/suite"
+)
+
+// defaultManager is what [Materials] returns for a plain provider.
+type defaultManager struct{ provider MasterKeyProvider }
+
+func (m defaultManager) EncryptionMaterials(ctx context.Context, req *EncryptionRequest) (*EncryptionMaterials, error) {
+	if isNil(m.provider) {
+		return nil, errNilProvider
+	}
+	id := req.Suite
+	if id == 0 {
+		id = req.CommitmentPolicy.Default()
+	}
+	if !req.CommitmentPolicy.AllowsEncrypt(id) {
+		return nil, fmt.Errorf("%v does not allow encryption with %v", req.CommitmentPolicy, id)
+	}
+	if _, ok := req.EncryptionContext[format.PublicKeyField]; ok {
+		return nil, fmt.Errorf("%w: the key %s is reserved", ErrEncryptionContext, format.PublicKeyField)
+	}
+	if k, missing := missingKey(req.EncryptionContext, req.RequiredContextKeys); missing {
+		return nil, fmt.Errorf("%w: the required key %q is missing", ErrEncryptionContext, k)
+	}
+	materials := &EncryptionMaterials{
+		Suite:               id,
+		EncryptionContext:   req.EncryptionContext,
+		RequiredContextKeys: req.RequiredContextKeys,
+	}
+	if id.Signing() {
+		var err error
+		if materials.SigningKey, err = ecdsa.GenerateKey(id.Curve(), rand.Reader); err != nil {
+			return nil, err
+		}
+		ec := maps.Clone(req.EncryptionContext)
+		if ec == nil {
+			ec = make(map[string]string, 1)
+		}
+		ec[format.PublicKeyField] = EncodePublicKey(&materials.SigningKey.PublicKey)
+		materials.EncryptionContext = ec
+	}
+	keyRequest := &Request{Suite: id, EncryptionContext: materials.EncryptionContext}
+	keys, err := m.provider.MasterKeys(ctx, keyRequest)
+	if err != nil {
+		return nil, err
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("the provider has no master key")
+	}
+	if limit := req.MaxEncryptedDataKeys; limit > 0 && len(keys) > limit || len(keys) > format.MaxEncryptedDataKeys {
+		return nil, fmt.Errorf("%w: the provider has %d master keys", format.ErrTooManyDataKeys, len(keys))
+	}
+	if slices.ContainsFunc(keys, func(k MasterKey) bool { return isNil(k) }) {
+		return nil, errors.New("the provider has a nil master key")
+	}
+	generated, err := keys[0].GenerateDataKey(ctx, keyRequest)
+	if err := checkDataKey(generated, id, err); err != nil {
+		return nil, err
+	}
+	materials.DataKey = generated.Plaintext
+	materials.EncryptedDataKeys = []EncryptedDataKey{generated.Encrypted}
+	further, err := encryptWith(ctx, keys[1:], keyRequest, generated.Plaintext)
+	if err != nil {
+		clear(generated.Plaintext)
+		return nil, err
+	}
+	materials.EncryptedDataKeys = append(materials.EncryptedDataKeys, further...)
+	return materials, nil
+}
+
+func (m defaultManager) DecryptionMaterials(ctx context.Context, req *DecryptionRequest) (*DecryptionMaterials, error) {
+	if isNil(m.provider) {
+		return nil, errNilProvider
+	}
+	if !req.CommitmentPolicy.AllowsDecrypt(req.Suite) {
+		return nil, fmt.Errorf("%v does not allow decryption of %v", req.CommitmentPolicy, req.Suite)
+	}
+	ec, added, err := req.Context()
+	if err != nil {
+		return nil, err
+	}
+	materials := &DecryptionMaterials{Suite: req.Suite, EncryptionContext: ec, RequiredContextKeys: added}
+	if req.Suite.Signing() {
+		if materials.VerificationKey, err = ParsePublicKey(req.Suite, ec[format.PublicKeyField]); err != nil {
+			return nil, err
+		}
+	}
+	key, err := m.provider.DecryptDataKey(ctx, &Request{Suite: req.Suite, EncryptionContext: ec}, req.EncryptedDataKeys)
+	if err := checkDataKey(key, req.Suite, err); err != nil {
+		return nil, err
+	}
+	materials.DataKey = key.Plaintext
+	return materials, nil
+}
+
+// checkDataKey checks what a provider or master key returned.
+func checkDataKey(key *DataKey, id suite.ID, err error) error {
+	if err != nil {
+		return err
+	}
+	if key == nil {
+		return errors.New("the provider returned no data key and no error")
+	}
+	if len(key.Plaintext) != id.KeySize() {
+		clear(key.Plaintext)
+		return fmt.Errorf("the provider returned a data key of %d bytes; %v needs %d", len(key.Plaintext), id, id.KeySize())
+	}
+	return nil
+}
+
+// maxParallelKeys is how many master keys encrypt a data key at the same time.
+const maxParallelKeys = 16
+
+// encryptWith lets every key encrypt the data key, at the same time, and
+// returns the results in the order of the keys. The first failure cancels the
+// others; all have ended when it returns.
+func encryptWith(ctx context.Context, keys []MasterKey, req *Request, plaintext []byte) ([]EncryptedDataKey, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	all, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	edks := make([]EncryptedDataKey, len(keys))
+	slots := make(chan struct{}, maxParallelKeys)
+	var wg sync.WaitGroup
+	for i, key := range keys {
+		slots <- struct{}{}
+		if all.Err() != nil {
+			break
+		}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			var err error
+			if edks[i], err = key.EncryptDataKey(all, req, plaintext); err != nil {
+				cancel(fmt.Errorf("master key %d: %w", i+2, err))
+			}
+		})
+	}
+	wg.Wait()
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if err := context.Cause(all); err != nil {
+		return nil, err
+	}
+	return edks, nil
+}
+
+// EncodePublicKey returns the form in which the encryption context of a signed
+// message holds its verification key, under [format.PublicKeyField]: the
+// Base64 of the compressed point. The key must be on P-256 or P-384.
+func EncodePublicKey(key *ecdsa.PublicKey) string {
+	return base64.StdEncoding.EncodeToString(elliptic.MarshalCompressed(key.Curve, key.X, key.Y))
+}
+
+// ParsePublicKey returns the verification key that EncodePublicKey encoded. It
+// fails with [ErrEncryptionContext] if s is not the key of a point on the
+// curve of the suite.
+func ParsePublicKey(id suite.ID, s string) (*ecdsa.PublicKey, error) {
+	curve := id.Curve()
+	if curve == nil {
+		return nil, fmt.Errorf("%v does not sign", id)
+	}
+	point, err := base64.StdEncoding.DecodeString(s)
+	if err == nil {
+		if x, y := elliptic.UnmarshalCompressed(curve, point); x != nil {
+			return &ecdsa.PublicKey{Curve: curve, X: x, Y: y}, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %s is not a point on %s", ErrEncryptionContext, format.PublicKeyField, curve.Params().Name)
+}

@@ -1,0 +1,78 @@
+package keyprovider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// multi is the provider that [Multi] returns.
+type multi struct{ children []MasterKeyProvider }
+
+// Multi returns a provider of all given ones together: the master keys of all
+// of them, in order, protect new messages, and any of them decrypts. On
+// decryption the providers are asked in order, each for all encrypted data
+// keys, until one succeeds. Providers can be the result of Multi themselves.
+//
+// Encryption fails if any provider fails, has no master key or can only
+// decrypt ([ErrDecryptOnly]); an error of decryption is a *[DecryptError] with
+// the causes of all. Multi fails if a provider is nil or is a
+// [MaterialsManager]: put the manager over the Multi instead.
+//
+// Anyone who can use one of the providers can read the message, so review all.
+//
+// It follows framework/multi-keyring.md of the specification.
+func Multi(first MasterKeyProvider, others ...MasterKeyProvider) (MasterKeyProvider, error) {
+	m := &multi{append([]MasterKeyProvider{first}, others...)}
+	for i, p := range m.children {
+		if isNil(p) {
+			return nil, fmt.Errorf("keyprovider: Multi: provider %d is nil", i+1)
+		}
+		if _, ok := p.(MaterialsManager); ok {
+			return nil, fmt.Errorf("keyprovider: Multi: provider %d is a materials manager; put it over the Multi", i+1)
+		}
+	}
+	return m, nil
+}
+
+func (m *multi) MasterKeys(ctx context.Context, req *Request) ([]MasterKey, error) {
+	var keys []MasterKey
+	for i, p := range m.children {
+		more, err := p.MasterKeys(ctx, req)
+		if err != nil {
+			return nil, fmt.Errorf("provider %d: %w", i+1, err)
+		}
+		if len(more) == 0 {
+			return nil, fmt.Errorf("provider %d has no master key", i+1)
+		}
+		keys = append(keys, more...)
+	}
+	return keys, nil
+}
+
+func (m *multi) DecryptDataKey(ctx context.Context, req *Request, keys []EncryptedDataKey) (*DataKey, error) {
+	var causes, unmatched []error
+	for i, p := range m.children {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		key, err := p.DecryptDataKey(ctx, req, keys)
+		err = checkDataKey(key, req.Suite, err)
+		if err == nil {
+			return key, nil
+		}
+		var failure *DecryptError
+		switch {
+		case !errors.As(err, &failure):
+			causes = append(causes, fmt.Errorf("provider %d: %w", i+1, err))
+		case errors.Is(err, ErrNoMatch):
+			unmatched = append(unmatched, failure.Causes...)
+		default:
+			causes = append(causes, failure.Causes...)
+		}
+	}
+	if len(causes) == 0 { // else what did not match explains nothing
+		causes = unmatched
+	}
+	return nil, &DecryptError{causes}
+}

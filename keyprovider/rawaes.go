@@ -1,0 +1,139 @@
+package keyprovider
+
+import (
+	"bytes"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/suite"
+)
+
+// aesInfoSize is what follows the key name in the provider info: the tag's
+// length in bits, the IV's in bytes, and the IV.
+const aesInfoSize = 4 + 4 + suite.IVSize
+
+// RawAES protects data keys with an AES key that the program holds. It is a
+// [MasterKeyProvider] and its own only [MasterKey], safe for concurrent use.
+// It prints without its key.
+//
+// It follows framework/raw-aes-keyring.md of the specification.
+type RawAES struct {
+	namespace, name string
+	aead            cipher.AEAD
+}
+
+// NewRawAES returns a provider that wraps data keys with AES-GCM under key:
+// 16, 24 or 32 random bytes. They are copied. The encryption context is bound
+// to the wrapped key.
+//
+// The namespace and the name identify the key; both are stored in messages,
+// and both must be the same when decrypting, here and in the other SDKs. They
+// must be UTF-8 and not empty, and the namespace may not begin with "aws-kms".
+// One key should wrap no more than 2^32 data keys: replace it before.
+func NewRawAES(namespace, name string, key []byte) (*RawAES, error) {
+	if err := checkName(namespace, name); err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, fmt.Errorf("keyprovider: wrapping key of %d bytes; AES needs 16, 24 or 32", len(key))
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, fmt.Errorf("keyprovider: %w", err)
+	}
+	return &RawAES{namespace, name, aead}, nil
+}
+
+// MasterKeys returns k alone.
+func (k RawAES) MasterKeys(context.Context, *Request) ([]MasterKey, error) {
+	return []MasterKey{k}, nil
+}
+
+// GenerateDataKey returns a random data key, wrapped.
+func (k RawAES) GenerateDataKey(ctx context.Context, req *Request) (*DataKey, error) {
+	plaintext, err := newDataKey(req.Suite)
+	if err != nil {
+		return nil, err
+	}
+	edk, err := k.EncryptDataKey(ctx, req, plaintext)
+	if err != nil {
+		return nil, err
+	}
+	return &DataKey{plaintext, edk}, nil
+}
+
+// EncryptDataKey returns plaintext wrapped under a random IV. The error, for an
+// encryption context that cannot be serialised, wraps [format.ErrMalformed].
+func (k RawAES) EncryptDataKey(_ context.Context, req *Request, plaintext []byte) (EncryptedDataKey, error) {
+	aad, err := format.AppendEncryptionContext(nil, req.EncryptionContext)
+	if err != nil {
+		return EncryptedDataKey{}, err
+	}
+	info := make([]byte, len(k.name)+aesInfoSize)
+	sizes := info[copy(info, k.name):]
+	binary.BigEndian.PutUint32(sizes, suite.TagSize*8)
+	binary.BigEndian.PutUint32(sizes[4:], suite.IVSize)
+	iv := sizes[8:]
+	rand.Read(iv) // never fails
+	return EncryptedDataKey{
+		ProviderID:   k.namespace,
+		ProviderInfo: info,
+		Ciphertext:   k.aead.Seal(nil, iv, plaintext, aad),
+	}, nil
+}
+
+// DecryptDataKey unwraps the first of keys that is wrapped under k.
+func (k RawAES) DecryptDataKey(ctx context.Context, req *Request, keys []EncryptedDataKey) (*DataKey, error) {
+	aad, err := format.AppendEncryptionContext(nil, req.EncryptionContext)
+	if err != nil {
+		return nil, err
+	}
+	var causes []error
+	for i := range keys {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		edk := &keys[i]
+		sizes, ok := bytes.CutPrefix(edk.ProviderInfo, []byte(k.name))
+		if edk.ProviderID != k.namespace || !ok || len(sizes) != aesInfoSize {
+			continue
+		}
+		plaintext, err := k.unwrap(sizes, edk.Ciphertext, aad)
+		if err == nil {
+			return &DataKey{plaintext, *edk}, nil
+		}
+		causes = append(causes, keyCause(i, edk, err))
+	}
+	return nil, decryptFailure(k.String(), causes)
+}
+
+func (k RawAES) unwrap(sizes, ciphertext, aad []byte) ([]byte, error) {
+	if bits := binary.BigEndian.Uint32(sizes); bits != suite.TagSize*8 {
+		return nil, fmt.Errorf("tag of %d bits, need %d", bits, suite.TagSize*8)
+	}
+	if n := binary.BigEndian.Uint32(sizes[4:]); n != suite.IVSize {
+		return nil, fmt.Errorf("IV of %d bytes, need %d", n, suite.IVSize)
+	}
+	plaintext, err := k.aead.Open(nil, sizes[8:], ciphertext, aad)
+	if err != nil {
+		return nil, errors.New("not wrapped under this key and encryption context, or altered")
+	}
+	return plaintext, nil
+}
+
+// String names the key.
+func (k RawAES) String() string { return fmt.Sprintf("raw AES key %q of %q", k.name, k.namespace) }
+
+// Format writes String, whatever the verb.
+func (k RawAES) Format(s fmt.State, _ rune) { io.WriteString(s, k.String()) }
+
+// MarshalText returns String: what encoding/json and log/slog show.
+func (k RawAES) MarshalText() ([]byte, error) { return []byte(k.String()), nil }

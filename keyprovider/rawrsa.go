@@ -1,0 +1,234 @@
+package keyprovider
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+)
+
+// RSAPadding is the padding scheme of a [RawRSA]. The zero value is invalid,
+// as is any other that is not one of the constants. With OAEP, the hash of
+// MGF1 is the same as that of OAEP.
+type RSAPadding uint8
+
+const (
+	// PKCS1v15 is for reading and writing what old systems can do, only.
+	// Whoever can send messages to a program that decrypts with it, and can
+	// tell failures apart by their time or their effects, may decrypt data
+	// keys by asking often (a padding oracle). Prefer OAEPSHA256 or longer.
+	PKCS1v15 RSAPadding = iota + 1
+	OAEPSHA1
+	OAEPSHA256
+	OAEPSHA384
+	OAEPSHA512
+)
+
+// String returns a name such as OAEP-SHA256.
+func (p RSAPadding) String() string {
+	switch p {
+	case PKCS1v15:
+		return "PKCS1-v1_5"
+	case OAEPSHA1:
+		return "OAEP-SHA1"
+	case OAEPSHA256:
+		return "OAEP-SHA256"
+	case OAEPSHA384:
+		return "OAEP-SHA384"
+	case OAEPSHA512:
+		return "OAEP-SHA512"
+	}
+	return fmt.Sprintf("RSA padding %d", uint8(p))
+}
+
+// hash returns a new hash of an OAEP padding, or nil.
+func (p RSAPadding) hash() hash.Hash {
+	switch p {
+	case OAEPSHA1:
+		return sha1.New()
+	case OAEPSHA256:
+		return sha256.New()
+	case OAEPSHA384:
+		return sha512.New384()
+	case OAEPSHA512:
+		return sha512.New()
+	}
+	return nil
+}
+
+// RawRSA protects data keys with an RSA key that the program holds. It is a
+// [MasterKeyProvider] and its own only [MasterKey], safe for concurrent use.
+// It prints without its key.
+//
+// RSA wrapping does not bind the encryption context; the message itself does.
+//
+// It follows framework/raw-rsa-keyring.md of the specification.
+type RawRSA struct {
+	namespace, name string
+	pub             *rsa.PublicKey
+	priv            *rsa.PrivateKey
+	padding         RSAPadding
+}
+
+// NewRawRSA returns a provider that wraps data keys for pub and unwraps them
+// with priv. Either may be nil: without pub, encryption fails with
+// [ErrDecryptOnly], as the public key is never taken from priv; without priv,
+// decryption fails. The keys are copied; they must be valid, belong together
+// and have at least 1024 bits.
+//
+// The namespace and the name identify the key; both are stored in messages,
+// and both must be the same when decrypting, here and in the other SDKs. They
+// must be UTF-8 and not empty, and the namespace may not begin with "aws-kms".
+//
+// Use crypto/x509 to read keys from PEM: ParsePKIXPublicKey, ParsePKCS8PrivateKey.
+func NewRawRSA(namespace, name string, pub *rsa.PublicKey, priv *rsa.PrivateKey, padding RSAPadding) (*RawRSA, error) {
+	if err := checkName(namespace, name); err != nil {
+		return nil, err
+	}
+	if padding < PKCS1v15 || padding > OAEPSHA512 {
+		return nil, fmt.Errorf("keyprovider: unknown %v", padding)
+	}
+	k := &RawRSA{namespace: namespace, name: name, padding: padding}
+	var err error
+	if pub != nil {
+		if k.pub, err = copyPublicKey(pub); err != nil {
+			return nil, fmt.Errorf("keyprovider: RSA public key: %w", err)
+		}
+	}
+	if priv != nil {
+		if k.priv, err = copyPrivateKey(priv); err != nil {
+			return nil, fmt.Errorf("keyprovider: RSA private key: %w", err)
+		}
+	}
+	switch {
+	case pub == nil && priv == nil:
+		return nil, errors.New("keyprovider: neither an RSA public key nor a private key")
+	case pub != nil && priv != nil && !k.priv.PublicKey.Equal(k.pub):
+		return nil, errors.New("keyprovider: the RSA public key and private key do not belong together")
+	}
+	return k, nil
+}
+
+// copyPublicKey returns a copy by way of the key's encoding, which checks it.
+func copyPublicKey(pub *rsa.PublicKey) (*rsa.PublicKey, error) {
+	if pub.N == nil {
+		return nil, errors.New("no modulus")
+	}
+	if pub.N.BitLen() < minRSABits {
+		return nil, fmt.Errorf("%d bits, need at least %d", pub.N.BitLen(), minRSABits)
+	}
+	return x509.ParsePKCS1PublicKey(x509.MarshalPKCS1PublicKey(pub))
+}
+
+// copyPrivateKey does the same for a private key.
+func copyPrivateKey(priv *rsa.PrivateKey) (*rsa.PrivateKey, error) {
+	if _, err := copyPublicKey(&priv.PublicKey); err != nil {
+		return nil, err
+	}
+	if priv.D == nil || len(priv.Primes) < 2 {
+		return nil, errors.New("it lacks the exponent or the primes")
+	}
+	if err := priv.Validate(); err != nil {
+		return nil, err
+	}
+	return x509.ParsePKCS1PrivateKey(x509.MarshalPKCS1PrivateKey(priv))
+}
+
+// minRSABits is what crypto/rsa demands.
+const minRSABits = 1024
+
+// MasterKeys returns k alone, or [ErrDecryptOnly] if it has no public key.
+func (k RawRSA) MasterKeys(context.Context, *Request) ([]MasterKey, error) {
+	if k.pub == nil {
+		return nil, fmt.Errorf("%v has no public key: %w", k, ErrDecryptOnly)
+	}
+	return []MasterKey{k}, nil
+}
+
+// GenerateDataKey returns a random data key, wrapped.
+func (k RawRSA) GenerateDataKey(ctx context.Context, req *Request) (*DataKey, error) {
+	plaintext, err := newDataKey(req.Suite)
+	if err != nil {
+		return nil, err
+	}
+	edk, err := k.EncryptDataKey(ctx, req, plaintext)
+	if err != nil {
+		return nil, err
+	}
+	return &DataKey{plaintext, edk}, nil
+}
+
+// EncryptDataKey returns plaintext wrapped for the public key.
+func (k RawRSA) EncryptDataKey(_ context.Context, _ *Request, plaintext []byte) (EncryptedDataKey, error) {
+	if k.pub == nil {
+		return EncryptedDataKey{}, fmt.Errorf("%v has no public key: %w", k, ErrDecryptOnly)
+	}
+	var ciphertext []byte
+	var err error
+	if h := k.padding.hash(); h != nil {
+		ciphertext, err = rsa.EncryptOAEP(h, rand.Reader, k.pub, plaintext, nil)
+	} else {
+		ciphertext, err = rsa.EncryptPKCS1v15(rand.Reader, k.pub, plaintext)
+	}
+	if err != nil {
+		return EncryptedDataKey{}, fmt.Errorf("%v: %w", k, err)
+	}
+	return EncryptedDataKey{ProviderID: k.namespace, ProviderInfo: []byte(k.name), Ciphertext: ciphertext}, nil
+}
+
+// DecryptDataKey unwraps the first of keys that is wrapped for k.
+func (k RawRSA) DecryptDataKey(ctx context.Context, req *Request, keys []EncryptedDataKey) (*DataKey, error) {
+	if k.priv == nil {
+		return nil, decryptFailure("", []error{fmt.Errorf("%v has no private key", k)})
+	}
+	var causes []error
+	for i := range keys {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		edk := &keys[i]
+		if edk.ProviderID != k.namespace || string(edk.ProviderInfo) != k.name {
+			continue
+		}
+		plaintext, err := k.unwrap(edk.Ciphertext)
+		if err == nil && len(plaintext) != req.Suite.KeySize() {
+			clear(plaintext)
+			err = errUnwrapRSA // the same for all, so that it tells nothing apart
+		}
+		if err == nil {
+			return &DataKey{plaintext, *edk}, nil
+		}
+		causes = append(causes, keyCause(i, edk, err))
+	}
+	return nil, decryptFailure(k.String(), causes)
+}
+
+var errUnwrapRSA = errors.New("not wrapped for this key and padding, or altered")
+
+func (k RawRSA) unwrap(ciphertext []byte) (plaintext []byte, err error) {
+	if h := k.padding.hash(); h != nil {
+		plaintext, err = rsa.DecryptOAEP(h, nil, k.priv, ciphertext, nil)
+	} else {
+		plaintext, err = rsa.DecryptPKCS1v15(nil, k.priv, ciphertext)
+	}
+	if err != nil {
+		return nil, errUnwrapRSA
+	}
+	return plaintext, nil
+}
+
+// String names the key.
+func (k RawRSA) String() string { return fmt.Sprintf("raw RSA key %q of %q", k.name, k.namespace) }
+
+// Format writes String, whatever the verb.
+func (k RawRSA) Format(s fmt.State, _ rune) { io.WriteString(s, k.String()) }
+
+// MarshalText returns String: what encoding/json and log/slog show.
+func (k RawRSA) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
