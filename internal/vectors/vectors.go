@@ -142,7 +142,7 @@ func Commitment(t testing.TB) []CommitmentMessage {
 		Tests []struct {
 			Comment           string
 			Ciphertext        []byte
-			Header            []byte
+			Header            string // one of them begins with a space
 			Commitment        []byte
 			MessageID         []byte            `json:"message-id"`
 			DataKey           []byte            `json:"decrypted-dek"`
@@ -160,8 +160,10 @@ func Commitment(t testing.TB) []CommitmentMessage {
 	for _, test := range file.Tests {
 		m := CommitmentMessage{
 			Name: test.Comment, Ciphertext: test.Ciphertext, DataKey: test.DataKey, MessageID: test.MessageID,
-			CommitKey: test.Commitment, EncryptionContext: test.EncryptionContext, Header: test.Header,
-			BadCommitment: !test.Status,
+			CommitKey: test.Commitment, EncryptionContext: test.EncryptionContext, BadCommitment: !test.Status,
+		}
+		if m.Header, err = base64.StdEncoding.DecodeString(strings.TrimSpace(test.Header)); err != nil {
+			t.Fatalf("%s: header: %v", test.Comment, err)
 		}
 		if test.Status != (test.Exception == nil) {
 			t.Fatalf("%s: status and exception disagree", test.Comment)
