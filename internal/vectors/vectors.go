@@ -63,7 +63,7 @@ type CommitmentMessage struct {
 	Plaintext         []byte // nil if BadCommitment
 	DataKey           []byte // the decrypted data key
 	MessageID         []byte
-	CommitKey         []byte            // in the header
+	CommitKey         []byte            // that of the data key; the header's, too, unless BadCommitment
 	EncryptionContext map[string]string // all of it, the public key included
 	BadCommitment     bool              // must fail: the header commits to another key
 	Header            []byte            // header body and authentication
