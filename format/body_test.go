@@ -105,7 +105,7 @@ func TestUnframedHeader(t *testing.T) {
 }
 
 func TestUnframedContentBeyondItsLimitFails(t *testing.T) {
-	require.EqualValues(t, 68719476704, int64(format.MaxUnframedLength))
+	require.Equal(t, int64(68719476704), int64(format.MaxUnframedLength))
 	for _, test := range []struct {
 		length string
 		ok     bool
