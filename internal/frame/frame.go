@@ -66,6 +66,7 @@ func (l *lane) setNonce(sequence uint32) [suite.IVSize]byte {
 func newBody(c Config) body {
 	b := body{Config: c, next: 1}
 	b.MessageID = bytes.Clone(c.MessageID) // the caller's is in the hands of users
+	b.Workers = min(c.Workers, maxWorkers)
 	b.addLanes(1)
 	return b
 }
@@ -85,6 +86,8 @@ const (
 	// after how many the digest takes its turn: little enough to be in a
 	// core's cache still.
 	pieceSize = 64 << 10
+	// maxWorkers is more than memory can feed; it keeps stacks and buffers small.
+	maxWorkers = 64
 	// parallelSize is the least work that is worth starting goroutines for.
 	parallelSize = 4 * pieceSize
 )
