@@ -165,14 +165,14 @@ func TestVectorNetMessagesReencodeFromTheirFields(t *testing.T) {
 }
 
 func TestVectorCommitmentMessagesReencodeFromTheirFields(t *testing.T) {
-	unsorted := 0
 	for _, m := range vectors.Commitment(t) {
 		t.Run(m.Name, func(t *testing.T) {
 			p := parse(t, m.Ciphertext)
 			again := p.encode(t)
-			if p.header.Suite.Signing() && strings.Contains(m.Name, "with AAD") && !bytes.Equal(again, m.Ciphertext) {
+			number, _, _ := strings.Cut(m.Name, ".")
+			if slices.Contains([]string{"15", "17", "19", "21"}, number) {
 				// The writer did not sort the pairs. Sorted, they are the same fields in the same length.
-				unsorted++
+				require.NotEqual(t, m.Ciphertext, again)
 				sorted := parse(t, again)
 				require.Equal(t, p.header.EncryptionContext, sorted.header.EncryptionContext)
 				require.Equal(t, p.header.EncryptedDataKeys, sorted.header.EncryptedDataKeys)
@@ -194,7 +194,6 @@ func TestVectorCommitmentMessagesReencodeFromTheirFields(t *testing.T) {
 			}
 		})
 	}
-	require.Equal(t, 4, unsorted)
 }
 
 // requireKeys checks that every data key of the header is one of the

@@ -1,0 +1,264 @@
+package esdk
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"slices"
+
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/frame"
+	"github.com/esdk-go/esdk/keyprovider"
+)
+
+// Decrypt returns the plaintext of a message and its header. It returns
+// nothing of it unless the whole message has been verified: the encryption
+// context, key commitment, every tag and the signature, and that nothing
+// follows it. Nil opts are the defaults. It uses the zero [Client], which reads
+// only messages that commit to their key.
+//
+// The header's encryption context is authentic then. Check that it is what the
+// message should be about, or let Decrypt do it: DecryptOptions.EncryptionContext.
+//
+// It follows client-apis/decrypt.md of the specification.
+func Decrypt(ctx context.Context, ciphertext []byte, p keyprovider.MasterKeyProvider, opts *DecryptOptions) (plaintext []byte, header *format.Header, err error) {
+	return defaults.Decrypt(ctx, ciphertext, p, opts)
+}
+
+// Decrypt is like the function [Decrypt], with the Client's settings.
+func (c *Client) Decrypt(ctx context.Context, ciphertext []byte, p keyprovider.MasterKeyProvider, opts *DecryptOptions) (plaintext []byte, header *format.Header, err error) {
+	rest := bytes.NewReader(ciphertext)
+	m, err := c.open(ctx, rest, p, opts)
+	if err == nil {
+		plaintext, err = m.plaintext(ciphertext[len(ciphertext)-rest.Len():], int64(len(ciphertext)))
+	}
+	if err != nil {
+		return nil, nil, prefixed(err)
+	}
+	return plaintext, m.header, nil
+}
+
+// opening is a message that is being read: its header is verified.
+type opening struct {
+	*frame.Opener
+	header          *format.Header
+	verificationKey *ecdsa.PublicKey // nil if the suite does not sign
+	digest          hash.Hash        // of all that is signed, so far; nil likewise
+}
+
+// open reads a message's header from r, and no more, gets the materials for it
+// and verifies it.
+func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyProvider, opts *DecryptOptions) (*opening, error) {
+	client, err := c.settings()
+	if err != nil {
+		return nil, err
+	}
+	o, err := opts.settings()
+	if err != nil {
+		return nil, err
+	}
+	if err := checkCall(ctx, p); err != nil {
+		return nil, err
+	}
+	h, err := format.ReadHeader(r, client.MaxEncryptedDataKeys)
+	if err != nil {
+		return nil, err
+	}
+	if !client.CommitmentPolicy.AllowsDecrypt(h.Suite) {
+		return nil, fmt.Errorf("%w: %v does not allow decryption of %v", ErrCommitmentPolicy, client.CommitmentPolicy, h.Suite)
+	}
+	if o.RejectSigned && h.Suite.Signing() {
+		return nil, fmt.Errorf("%w with %v", ErrSignedMessage, h.Suite)
+	}
+	if err := checkFrameLength(int64(h.FrameLength), o.MaxFrameLength); err != nil {
+		return nil, err
+	}
+	req := &keyprovider.DecryptionRequest{
+		Suite:             h.Suite,
+		CommitmentPolicy:  client.CommitmentPolicy,
+		EncryptedDataKeys: h.EncryptedDataKeys,
+		EncryptionContext: h.EncryptionContext,
+		ReproducedContext: o.EncryptionContext,
+	}
+	_, added, err := req.Context()
+	if err != nil {
+		return nil, err
+	}
+	m, err := openHeader(ctx, h, p, req, client.Concurrency, o.MaxFrameLength)
+	if err != nil && len(added) > 0 {
+		return nil, fmt.Errorf("%w (the encryption context was completed with the caller's keys %q)", err, added)
+	}
+	return m, err
+}
+
+// checkFrameLength checks the header's frame length, 0 if the body is unframed.
+func checkFrameLength(length, limit int64) error {
+	if limit > 0 && length > limit {
+		return fmt.Errorf("%w: frame length %d, at most %d allowed", ErrFrameTooLong, length, limit)
+	}
+	if length > maxFrameInt {
+		return fmt.Errorf("%w: frame length %d on a system that can address %d bytes", ErrFrameTooLong, length, int64(maxFrameInt))
+	}
+	return nil
+}
+
+// openHeader gets the materials and verifies the header with them: key
+// commitment first, then the tag.
+//
+// It follows client-apis/decrypt.md, "Get the decryption materials" and "Verify
+// the header", of the specification.
+func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyProvider, req *keyprovider.DecryptionRequest, workers int, maxUnframed int64) (*opening, error) {
+	materials, err := keyprovider.Materials(p).DecryptionMaterials(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if materials == nil {
+		return nil, errors.New("the materials manager returned nothing")
+	}
+	defer clear(materials.DataKey)
+	if err := checkDecryptionMaterials(materials, h, req.ReproducedContext); err != nil {
+		return nil, err
+	}
+	aead, commitKey, err := deriveKeys(h.Suite, materials.DataKey, h.MessageID)
+	if err != nil {
+		return nil, err
+	}
+	if subtle.ConstantTimeCompare(commitKey, h.CommitKey) != 1 {
+		return nil, ErrKeyCommitment
+	}
+	iv := zeroIV[:]
+	if h.Version == 1 {
+		iv = h.IV
+	}
+	_, unstored := splitContext(materials.EncryptionContext, materials.RequiredContextKeys)
+	aad, err := headerAAD(h, unstored)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := aead.Open(nil, iv, h.Tag, aad); err != nil {
+		return nil, fmt.Errorf("header: %w", ErrAuthentication)
+	}
+	h.EncryptionContext = cloneContext(materials.EncryptionContext)
+
+	m := &opening{header: h, verificationKey: materials.VerificationKey}
+	raw, err := h.AppendBinary(nil)
+	if err != nil {
+		return nil, err
+	}
+	if h.Suite.Signing() {
+		m.digest = h.Suite.SignatureHash().New()
+		m.digest.Write(raw)
+	}
+	m.Opener = frame.NewOpener(frame.Config{
+		AEAD: aead, MessageID: h.MessageID, FrameLength: int(h.FrameLength), MaxUnframed: maxUnframed, Digest: m.digest, Workers: workers,
+	}, int64(len(raw)))
+	return m, nil
+}
+
+// checkDecryptionMaterials checks what the header's verification is about to
+// rely on, whatever manager made it, and that every reproduced pair is bound
+// by it.
+//
+// It follows framework/structures.md, "Decryption Materials", and
+// framework/cmm-interface.md, "Decrypt Materials", of the specification.
+func checkDecryptionMaterials(m *keyprovider.DecryptionMaterials, h *format.Header, reproduced map[string]string) error {
+	if m.Suite != h.Suite {
+		return fmt.Errorf("decryption materials: for %v, the message is of %v", m.Suite, h.Suite)
+	}
+	if len(m.DataKey) != h.Suite.KeySize() {
+		return fmt.Errorf("decryption materials: data key of %d bytes, %v needs %d", len(m.DataKey), h.Suite, h.Suite.KeySize())
+	}
+	for _, k := range m.RequiredContextKeys {
+		if _, ok := m.EncryptionContext[k]; !ok {
+			return fmt.Errorf("decryption materials: %w: the required key %q is missing", ErrEncryptionContext, k)
+		}
+	}
+	for k, v := range reproduced {
+		bound, ok := m.EncryptionContext[k]
+		_, stored := h.EncryptionContext[k]
+		if !ok || bound != v || !stored && !slices.Contains(m.RequiredContextKeys, k) {
+			return fmt.Errorf("decryption materials: %w: the key %q is not bound to the message", ErrEncryptionContext, k)
+		}
+	}
+	if !h.Suite.Signing() {
+		if m.VerificationKey != nil {
+			return fmt.Errorf("decryption materials: a verification key, and %v does not sign", h.Suite)
+		}
+		return nil
+	}
+	if m.VerificationKey == nil || m.VerificationKey.Curve != h.Suite.Curve() {
+		return fmt.Errorf("decryption materials: no verification key on the curve of %v", h.Suite)
+	}
+	return nil
+}
+
+// plaintext returns the plaintext of the body, which is the rest of a message
+// of size bytes in all.
+func (m *opening) plaintext(body []byte, size int64) ([]byte, error) {
+	b := []byte{}                                                  // not nil even if the plaintext is empty
+	if length, err := m.header.PlaintextLength(size); err == nil { // else there is an error to be found
+		b = slices.Grow(b, int(length))
+	}
+	var part frame.Part
+	for !part.Last {
+		var used int
+		var err error
+		if m.FrameLength > 0 {
+			if b, used, err = m.Frames(b, body); err != nil {
+				return nil, err
+			}
+			body = body[used:]
+		}
+		if part, err = m.Next(body); err != nil {
+			return nil, err
+		}
+		if len(body) < part.Size {
+			return nil, m.Truncated(len(body))
+		}
+		b = slices.Grow(b, part.Length) // no growth, unless the size misled
+	}
+	b, used, err := m.Last(b, body, part)
+	if err != nil {
+		return nil, err
+	}
+	body = body[used:]
+	if m.digest != nil {
+		signature, used, err := m.footer(body)
+		if err != nil {
+			return nil, err
+		}
+		if err := m.verify(signature); err != nil {
+			return nil, err
+		}
+		body = body[used:]
+	}
+	if len(body) > 0 {
+		return nil, fmt.Errorf("%w: %d", ErrTrailingData, len(body))
+	}
+	return b, nil
+}
+
+// footer parses the footer at the start of b, which stands right behind the body.
+func (m *opening) footer(b []byte) (signature []byte, size int, err error) {
+	signature, size, err = format.ParseFooter(b)
+	var parse *format.ParseError
+	if errors.As(err, &parse) {
+		parse.Offset += m.Offset()
+	}
+	return signature, size, err
+}
+
+// verify verifies the message's signature.
+//
+// It follows client-apis/decrypt.md, "Verify the signature", of the specification.
+func (m *opening) verify(signature []byte) error {
+	if !ecdsa.VerifyASN1(m.verificationKey, m.digest.Sum(nil), signature) {
+		return ErrSignature
+	}
+	return nil
+}

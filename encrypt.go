@@ -1,0 +1,299 @@
+package esdk
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"hash"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/frame"
+	"github.com/esdk-go/esdk/keyprovider"
+)
+
+// Encrypt returns plaintext encrypted under a new data key, which the master
+// keys of p protect, and the header of the message. Nil opts are the defaults:
+// a committing, signed suite, no encryption context, frames of 4 KiB. It uses
+// the zero [Client].
+//
+// It follows client-apis/encrypt.md of the specification.
+func Encrypt(ctx context.Context, plaintext []byte, p keyprovider.MasterKeyProvider, opts *EncryptOptions) (ciphertext []byte, header *format.Header, err error) {
+	return defaults.Encrypt(ctx, plaintext, p, opts)
+}
+
+// Encrypt is like the function [Encrypt], with the Client's settings.
+func (c *Client) Encrypt(ctx context.Context, plaintext []byte, p keyprovider.MasterKeyProvider, opts *EncryptOptions) (ciphertext []byte, header *format.Header, err error) {
+	m, err := c.seal(ctx, p, opts, int64(len(plaintext)))
+	if err == nil {
+		ciphertext, err = m.message(plaintext)
+	}
+	if err != nil {
+		return nil, nil, prefixed(err)
+	}
+	return ciphertext, m.header, nil
+}
+
+// sealing is a message that is being written: its header is complete.
+type sealing struct {
+	*frame.Sealer
+	header     *format.Header
+	raw        []byte            // the header's bytes
+	signingKey *ecdsa.PrivateKey // nil if the suite does not sign
+	digest     hash.Hash         // of all that is signed, so far; nil likewise
+}
+
+// streamed is the plaintext length of a stream.
+const streamed = -1
+
+// seal gets the materials of a new message and makes its header. length is
+// that of the plaintext, or streamed.
+func (c *Client) seal(ctx context.Context, p keyprovider.MasterKeyProvider, opts *EncryptOptions, length int64) (*sealing, error) {
+	client, err := c.settings()
+	if err != nil {
+		return nil, err
+	}
+	o, err := opts.settings(client.CommitmentPolicy, length == streamed)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkCall(ctx, p); err != nil {
+		return nil, err
+	}
+	if err := checkContext(o.EncryptionContext, o.RequiredContextKeys); err != nil {
+		return nil, err
+	}
+	req := &keyprovider.EncryptionRequest{
+		EncryptionContext:    maps.Clone(o.EncryptionContext),
+		RequiredContextKeys:  slices.Clone(o.RequiredContextKeys),
+		CommitmentPolicy:     client.CommitmentPolicy,
+		Suite:                o.Suite,
+		MaxPlaintextLength:   length,
+		MaxEncryptedDataKeys: client.MaxEncryptedDataKeys,
+	}
+	if length == streamed && o.MaxPlaintextLength > 0 {
+		req.MaxPlaintextLength = o.MaxPlaintextLength
+	}
+	materials, err := keyprovider.Materials(p).EncryptionMaterials(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if materials == nil {
+		return nil, errors.New("the materials manager returned nothing")
+	}
+	defer clear(materials.DataKey)
+	if err := checkEncryptionMaterials(materials, req); err != nil {
+		return nil, err
+	}
+	return sealHeader(materials, &o, client.Concurrency)
+}
+
+// checkContext checks what the caller wants the encryption context to be.
+func checkContext(ec map[string]string, required []string) error {
+	for k := range ec {
+		if strings.HasPrefix(k, format.ReservedPrefix) {
+			return fmt.Errorf("%w: the key %q is reserved", ErrEncryptionContext, k)
+		}
+	}
+	for _, k := range required {
+		if _, ok := ec[k]; !ok {
+			return fmt.Errorf("%w: the required key %q is missing", ErrEncryptionContext, k)
+		}
+	}
+	if _, err := format.AppendEncryptionContext(nil, ec); err != nil {
+		return fmt.Errorf("%w: %w", ErrEncryptionContext, err)
+	}
+	return nil
+}
+
+// checkEncryptionMaterials checks what the header and the frames are about to
+// rely on, whatever manager made it.
+//
+// It follows client-apis/encrypt.md, "Get the encryption materials", and
+// framework/structures.md, "Encryption Materials", of the specification.
+func checkEncryptionMaterials(m *keyprovider.EncryptionMaterials, req *keyprovider.EncryptionRequest) error {
+	id := m.Suite
+	if !id.Valid() {
+		return fmt.Errorf("encryption materials: %w: %v", format.ErrUnsupportedSuite, id)
+	}
+	if !req.CommitmentPolicy.AllowsEncrypt(id) {
+		return fmt.Errorf("%w: %v does not allow encryption with %v", ErrCommitmentPolicy, req.CommitmentPolicy, id)
+	}
+	if len(m.DataKey) != id.KeySize() {
+		return fmt.Errorf("encryption materials: data key of %d bytes, %v needs %d", len(m.DataKey), id, id.KeySize())
+	}
+	n, limit := len(m.EncryptedDataKeys), format.MaxEncryptedDataKeys
+	if req.MaxEncryptedDataKeys > 0 {
+		limit = min(limit, req.MaxEncryptedDataKeys)
+	}
+	if n == 0 {
+		return errors.New("encryption materials: no encrypted data key")
+	}
+	if n > limit {
+		return fmt.Errorf("%w: %d, at most %d allowed", ErrTooManyDataKeys, n, limit)
+	}
+	for _, k := range req.RequiredContextKeys {
+		if !slices.Contains(m.RequiredContextKeys, k) {
+			return fmt.Errorf("encryption materials: %w: the key %q is no longer required", ErrEncryptionContext, k)
+		}
+	}
+	for _, k := range m.RequiredContextKeys {
+		if _, ok := m.EncryptionContext[k]; !ok || k == format.PublicKeyField {
+			return fmt.Errorf("encryption materials: %w: the required key %q", ErrEncryptionContext, k)
+		}
+	}
+	public, present := m.EncryptionContext[format.PublicKeyField]
+	if !id.Signing() {
+		if m.SigningKey != nil || present {
+			return fmt.Errorf("encryption materials: a signing key, and %v does not sign", id)
+		}
+		return nil
+	}
+	if m.SigningKey == nil || m.SigningKey.Curve != id.Curve() {
+		return fmt.Errorf("encryption materials: no signing key on the curve of %v", id)
+	}
+	if public != keyprovider.EncodePublicKey(&m.SigningKey.PublicKey) {
+		return fmt.Errorf("encryption materials: %w: %s is not that of the signing key", ErrEncryptionContext, format.PublicKeyField)
+	}
+	return nil
+}
+
+// sealHeader derives the message's keys and makes its header.
+//
+// It follows client-apis/encrypt.md, "Construct the header", of the specification.
+func sealHeader(m *keyprovider.EncryptionMaterials, o *EncryptOptions, workers int) (*sealing, error) {
+	h := &format.Header{
+		Version:           m.Suite.MessageVersion(),
+		Suite:             m.Suite,
+		MessageID:         make([]byte, m.Suite.MessageIDSize()),
+		EncryptedDataKeys: cloneDataKeys(m.EncryptedDataKeys),
+		ContentType:       format.Framed,
+		FrameLength:       uint32(o.FrameLength),
+	}
+	if o.Unframed {
+		h.ContentType = format.Unframed
+	}
+	rand.Read(h.MessageID) // never fails
+	aead, commitKey, err := deriveKeys(m.Suite, m.DataKey, h.MessageID)
+	if err != nil {
+		return nil, err
+	}
+	h.CommitKey = commitKey
+	var unstored map[string]string
+	h.EncryptionContext, unstored = splitContext(m.EncryptionContext, m.RequiredContextKeys)
+	if err := h.EncodeBody(); err != nil {
+		return nil, err
+	}
+	aad, err := headerAAD(h, unstored)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.SetAuthentication(zeroIV[:], aead.Seal(nil, zeroIV[:], nil, aad)); err != nil {
+		return nil, err
+	}
+	h.EncryptionContext = cloneContext(m.EncryptionContext)
+
+	s := &sealing{header: h, signingKey: m.SigningKey}
+	if s.raw, err = h.AppendBinary(nil); err != nil {
+		return nil, err
+	}
+	if m.Suite.Signing() {
+		s.digest = m.Suite.SignatureHash().New()
+		s.digest.Write(s.raw)
+	}
+	s.Sealer = frame.NewSealer(frame.Config{
+		AEAD: aead, MessageID: h.MessageID, FrameLength: int(o.FrameLength), Digest: s.digest, Workers: workers,
+	})
+	return s, nil
+}
+
+// splitContext returns the pairs that a message stores and those of required
+// keys, which it only authenticates. Without any the first is ec itself.
+func splitContext(ec map[string]string, required []string) (stored, unstored map[string]string) {
+	if len(required) == 0 {
+		return ec, nil
+	}
+	stored, unstored = maps.Clone(ec), make(map[string]string, len(required))
+	for _, k := range required {
+		unstored[k] = ec[k]
+		delete(stored, k)
+	}
+	return stored, unstored
+}
+
+// headerAAD returns what the header's tag authenticates: the header body, and
+// the pairs that are not stored in it.
+func headerAAD(h *format.Header, unstored map[string]string) ([]byte, error) {
+	return format.AppendEncryptionContext(h.Body(), unstored)
+}
+
+// cloneContext returns a copy that is not nil.
+func cloneContext(ec map[string]string) map[string]string {
+	if ec == nil {
+		return map[string]string{}
+	}
+	return maps.Clone(ec)
+}
+
+func cloneDataKeys(edks []keyprovider.EncryptedDataKey) []keyprovider.EncryptedDataKey {
+	edks = slices.Clone(edks)
+	for i := range edks {
+		edks[i].ProviderInfo = bytes.Clone(edks[i].ProviderInfo)
+		edks[i].Ciphertext = bytes.Clone(edks[i].Ciphertext)
+	}
+	return edks
+}
+
+// message returns the whole message that holds plaintext.
+func (s *sealing) message(plaintext []byte) ([]byte, error) {
+	size, err := s.header.MessageLength(int64(len(plaintext)))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrPlaintextTooLong, err)
+	}
+	if size > math.MaxInt {
+		return nil, fmt.Errorf("%w: a message of %d bytes on a system that can address %d", ErrPlaintextTooLong, size, math.MaxInt)
+	}
+	b := append(slices.Grow([]byte(nil), int(size)), s.raw...)
+	if s.FrameLength == 0 {
+		if b, err = s.Unframed(b, plaintext); err != nil {
+			return nil, err
+		}
+		return s.footer(b)
+	}
+	whole := len(plaintext) - len(plaintext)%s.FrameLength
+	if b, err = s.Frames(b, plaintext[:whole]); err != nil {
+		return nil, err
+	}
+	return s.finish(b, plaintext[whole:])
+}
+
+// finish appends the end of a framed message to b: the final frame, with the
+// rest of the plaintext, and the footer.
+func (s *sealing) finish(b, rest []byte) ([]byte, error) {
+	return s.footer(s.Final(b, rest))
+}
+
+// footer appends the message's signature to b if its suite signs.
+//
+// It follows client-apis/encrypt.md, "Construct the signature", of the specification.
+func (s *sealing) footer(b []byte) ([]byte, error) {
+	if s.digest == nil {
+		return b, nil
+	}
+	signature, err := sign(s.signingKey, s.digest.Sum(nil), s.header.Suite.SignatureSize())
+	if err != nil {
+		return nil, fmt.Errorf("signature: %w", err)
+	}
+	return format.AppendFooter(b, signature)
+}
+
+// finalSize is the most that finish appends for a rest of n bytes.
+func (s *sealing) finalSize(n int) int {
+	return format.FinalFrameOverhead + n + 2 + s.header.Suite.SignatureSize()
+}

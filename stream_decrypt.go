@@ -1,0 +1,262 @@
+package esdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/frame"
+	"github.com/esdk-go/esdk/keyprovider"
+)
+
+// A DecryptReader decrypts what it reads: reading from it gives the plaintext
+// of the message. It is not safe for concurrent use.
+//
+// Treat the plaintext as tentative until io.EOF, and discard it, and undo what
+// was done with it, on any other error: only then has the message been seen to
+// be whole and, if its suite signs, its signature been verified. Until then
+// each byte is authentic, in its place, but may be from a message that was cut
+// short or, if it is signed, was made by somebody who can read messages but
+// not sign them.
+type DecryptReader struct {
+	m       *opening
+	r       io.Reader
+	in      frame.Window // of the message, not opened yet
+	out     []byte       // scratch for plaintext
+	pending []byte       // plaintext that was not given out yet
+	last    bool         // the body, and the footer, were read and verified
+	readErr error        // of r
+	err     error        // what all later calls return
+	closed  bool
+	result  error // of Close
+}
+
+// NewDecryptReader reads the header of a message from r, gets its data key with
+// ctx, verifies the header, and returns a reader of the message's plaintext.
+// It reads r to the end, which must be that of the message, but not before the
+// first Read, and more of r than the header may have been read by then. It
+// never closes r. It uses the zero [Client].
+//
+// The plaintext of a frame is given out when its tag has been verified; that of
+// the last frame of a signed message, and of a signed unframed body, when the
+// signature has been.
+//
+// It follows client-apis/decrypt.md and client-apis/streaming.md of the
+// specification.
+func NewDecryptReader(ctx context.Context, r io.Reader, p keyprovider.MasterKeyProvider, opts *DecryptOptions) (*DecryptReader, error) {
+	return defaults.NewDecryptReader(ctx, r, p, opts)
+}
+
+// NewDecryptReader is like the function [NewDecryptReader], with the Client's
+// settings.
+func (c *Client) NewDecryptReader(ctx context.Context, r io.Reader, p keyprovider.MasterKeyProvider, opts *DecryptOptions) (*DecryptReader, error) {
+	if r == nil {
+		return nil, prefixed(errors.New("nil io.Reader"))
+	}
+	d := &DecryptReader{r: r}
+	m, err := c.open(ctx, headerSource{d}, p, opts)
+	if err != nil {
+		return nil, prefixed(err)
+	}
+	d.m = m
+	return d, nil
+}
+
+// headerSource lets a header be read through the DecryptReader's buffer.
+type headerSource struct{ d *DecryptReader }
+
+func (s headerSource) Read(p []byte) (int, error) {
+	if err := s.d.fill(1, smallChunk); err != nil {
+		return 0, err
+	}
+	n := copy(p, s.d.in.Bytes())
+	s.d.in.Discard(n)
+	return n, nil
+}
+
+// fill reads until n bytes of the message are in d.in. If it ends before, the
+// error is io.EOF.
+func (d *DecryptReader) fill(n, chunk int) error {
+	if d.readErr == nil && d.in.Len() < n {
+		d.readErr = d.in.Fill(d.r, n, chunk)
+	}
+	if d.in.Len() >= n {
+		return nil
+	}
+	if d.readErr != io.EOF {
+		return fmt.Errorf("read: %w", d.readErr)
+	}
+	return io.EOF
+}
+
+// Header returns the header of the message. Its encryption context is
+// authentic; but see [DecryptReader] on signed messages.
+func (d *DecryptReader) Header() *format.Header { return d.m.header }
+
+// Read reads the next bytes of the plaintext. At the end of the message, when
+// all of it has been verified, the error is io.EOF. Once it returned an error
+// it always does.
+func (d *DecryptReader) Read(p []byte) (int, error) {
+	for len(d.pending) == 0 {
+		if d.err != nil || len(p) == 0 {
+			return 0, d.err
+		}
+		out, err := d.more(p[:0:len(p)], min(max(len(p), smallChunk), largeChunk))
+		d.fail(err)
+		if len(out) > 0 && &out[0] == &p[0] {
+			return len(out), nil
+		}
+		d.pending = out
+	}
+	n := copy(p, d.pending)
+	d.pending = d.pending[n:]
+	return n, nil
+}
+
+// WriteTo writes the rest of the plaintext to w, in large pieces and opened by
+// several goroutines if the message comes fast enough; io.Copy calls it. It
+// returns nil if, and only if, the message was read to its verified end. An
+// error of w ends the reading: later calls return it.
+func (d *DecryptReader) WriteTo(w io.Writer) (n int64, err error) {
+	if w == nil {
+		return 0, prefixed(errors.New("nil io.Writer"))
+	}
+	for {
+		out := d.pending
+		d.pending, err = nil, d.err
+		if err == nil && len(out) == 0 {
+			out, err = d.more(nil, chunk(d.m.Workers))
+		}
+		written, failed := write(w, out)
+		n += int64(written)
+		if failed != nil {
+			return n, d.fail(failed)
+		}
+		if err = d.fail(err); err == io.EOF {
+			return n, nil
+		} else if err != nil {
+			return n, err
+		}
+	}
+}
+
+// fail makes err, if there is one, the error of all later calls.
+func (d *DecryptReader) fail(err error) error {
+	if err != nil && (d.err == nil || d.err == io.EOF) {
+		d.err = err
+		d.in, d.out = frame.Window{}, nil
+		if err != io.EOF {
+			d.err = prefixed(err)
+		}
+	}
+	return d.err
+}
+
+// more opens at least one frame, and more as they have arrived and fit, and
+// returns their plaintext: in dst, which is empty, or, if a frame does not fit
+// there, in d.out. There can be plaintext even if there is an error. At the end
+// of the message the error is io.EOF.
+func (d *DecryptReader) more(dst []byte, chunk int) ([]byte, error) {
+	if d.last {
+		return nil, d.end()
+	}
+	if err := d.fill(d.m.NeedHeader(), chunk); err != nil {
+		return nil, d.truncated(err)
+	}
+	part, err := d.m.Next(d.in.Bytes())
+	if err != nil {
+		return nil, err
+	}
+	if err := d.fill(part.Size, chunk); err != nil {
+		return nil, d.truncated(err)
+	}
+	if part.Last {
+		return d.final(part)
+	}
+	if cap(dst) < part.Length {
+		d.out = slices.Grow(d.out[:0], max(part.Length, min(d.in.Len(), chunk)))
+		dst = d.out
+	}
+	out, used, err := d.m.Frames(dst, d.in.Bytes())
+	d.in.Discard(used)
+	return out, err
+}
+
+// truncated gives the end of the message in the wrong place its name.
+func (d *DecryptReader) truncated(err error) error {
+	if err == io.EOF {
+		return d.m.Truncated(d.in.Len())
+	}
+	return err
+}
+
+// final opens the final frame, or the unframed body, and verifies the
+// signature before it returns the plaintext.
+func (d *DecryptReader) final(part frame.Part) ([]byte, error) {
+	d.out = slices.Grow(d.out[:0], part.Length)
+	out, used, err := d.m.Last(d.out, d.in.Bytes(), part)
+	if err != nil {
+		return nil, err
+	}
+	d.in.Discard(used)
+	if d.m.digest != nil {
+		if err := d.signature(); err != nil {
+			return nil, err
+		}
+	}
+	d.last = true
+	return out, nil
+}
+
+// signature reads the footer and verifies it.
+func (d *DecryptReader) signature() error {
+	for need := 2; ; {
+		err := d.fill(need, smallChunk)
+		if err != nil && err != io.EOF {
+			return err
+		}
+		signature, size, parseErr := d.m.footer(d.in.Bytes())
+		if parseErr == nil {
+			err := d.m.verify(signature)
+			d.in.Discard(size)
+			return err
+		}
+		if err == io.EOF {
+			return parseErr
+		}
+		need = d.in.Len() + 1
+	}
+}
+
+// end makes sure that nothing follows the message.
+func (d *DecryptReader) end() error {
+	if err := d.fill(1, smallChunk); err != nil {
+		return err
+	}
+	return ErrTrailingData
+}
+
+// Close says whether the message was read to its verified end, which is when
+// Read returned io.EOF or WriteTo nil: then it returns nil, else an error that
+// wraps [ErrUnverified] or the one that ended the reading. Later reads fail
+// with [ErrClosed] unless they failed before, further calls return the same. It
+// does not close the underlying reader.
+func (d *DecryptReader) Close() error {
+	if d.closed {
+		return d.result
+	}
+	d.closed = true
+	d.pending = nil
+	switch d.err {
+	case io.EOF:
+	case nil:
+		d.result = prefixed(ErrUnverified)
+		d.fail(ErrClosed)
+	default:
+		d.result = d.err
+	}
+	return d.result
+}
