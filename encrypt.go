@@ -16,6 +16,7 @@ import (
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/internal/frame"
 	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/suite"
 )
 
 // Encrypt returns plaintext encrypted under a new data key, which the master
@@ -43,8 +44,9 @@ func (c *Client) Encrypt(ctx context.Context, plaintext []byte, p keyprovider.Ma
 // sealing is a message that is being written: its header is complete.
 type sealing struct {
 	*frame.Sealer
-	header     *format.Header
-	raw        []byte            // the header's bytes
+	header     *format.Header // the caller's, once it is given out
+	raw        []byte         // the header's bytes
+	suite      suite.ID
 	signingKey *ecdsa.PrivateKey // nil if the suite does not sign
 	digest     hash.Hash         // of all that is signed, so far; nil likewise
 }
@@ -199,7 +201,7 @@ func sealHeader(m *keyprovider.EncryptionMaterials, o *EncryptOptions, workers i
 	}
 	h.EncryptionContext = cloneContext(m.EncryptionContext)
 
-	s := &sealing{header: h, signingKey: m.SigningKey}
+	s := &sealing{header: h, suite: m.Suite, signingKey: m.SigningKey}
 	if s.raw, err = h.AppendBinary(nil); err != nil {
 		return nil, err
 	}
@@ -286,7 +288,7 @@ func (s *sealing) footer(b []byte) ([]byte, error) {
 	if s.digest == nil {
 		return b, nil
 	}
-	signature, err := sign(s.signingKey, s.digest.Sum(nil), s.header.Suite.SignatureSize())
+	signature, err := sign(s.signingKey, s.digest.Sum(nil), s.suite.SignatureSize())
 	if err != nil {
 		return nil, fmt.Errorf("signature: %w", err)
 	}
@@ -295,5 +297,5 @@ func (s *sealing) footer(b []byte) ([]byte, error) {
 
 // finalSize is the most that finish appends for a rest of n bytes.
 func (s *sealing) finalSize(n int) int {
-	return format.FinalFrameOverhead + n + 2 + s.header.Suite.SignatureSize()
+	return format.FinalFrameOverhead + n + 2 + s.suite.SignatureSize()
 }

@@ -107,6 +107,10 @@ func (k RawAES) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 			continue
 		}
 		plaintext, err := k.unwrap(sizes, edk.Ciphertext, aad)
+		if err == nil && len(plaintext) != req.Suite.KeySize() {
+			clear(plaintext)
+			err = fmt.Errorf("data key of %d bytes; %v needs %d", len(plaintext), req.Suite, req.Suite.KeySize())
+		}
 		if err == nil {
 			return &DataKey{plaintext, *edk}, nil
 		}

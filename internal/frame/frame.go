@@ -9,6 +9,7 @@
 package frame
 
 import (
+	"bytes"
 	"crypto/cipher"
 	"encoding/binary"
 	"errors"
@@ -33,11 +34,11 @@ var (
 // Config is what all frames of one message share.
 type Config struct {
 	AEAD        cipher.AEAD // of suite.IVSize and suite.TagSize
-	MessageID   []byte
-	FrameLength int       // of plaintext, in bytes; 0 if the body is unframed
-	MaxUnframed int64     // largest unframed body to open; 0: no limit
-	Digest      hash.Hash // gets every byte of the body, in order; nil if unsigned
-	Workers     int       // goroutines to use at once, the caller's included; at least 1
+	MessageID   []byte      // copied
+	FrameLength int         // of plaintext, in bytes; 0 if the body is unframed
+	MaxUnframed int64       // largest unframed body to open; 0: no limit
+	Digest      hash.Hash   // gets every byte of the body, in order; nil if unsigned
+	Workers     int         // goroutines to use at once, the caller's included; at least 1
 }
 
 // body is what Sealer and Opener have in common.
@@ -64,6 +65,7 @@ func (l *lane) setNonce(sequence uint32) [suite.IVSize]byte {
 
 func newBody(c Config) body {
 	b := body{Config: c, next: 1}
+	b.MessageID = bytes.Clone(c.MessageID) // the caller's is in the hands of users
 	b.addLanes(1)
 	return b
 }

@@ -1,0 +1,587 @@
+package format_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/suite"
+)
+
+// unhex decodes the hexadecimal digits of lines; what follows # is a comment.
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	var digits strings.Builder
+	for line := range strings.Lines(s) {
+		line, _, _ = strings.Cut(line, "#")
+		digits.WriteString(strings.Join(strings.Fields(line), ""))
+	}
+	b, err := hex.DecodeString(digits.String())
+	require.NoError(t, err)
+	return b
+}
+
+// Two headers written by hand from data-format/message-header.md. Offsets in
+// the comments are those of the bytes at the start of the line.
+const (
+	version1 = `
+		01                                                # 0: version
+		80                                                # 1: type
+		0178                                              # 2: suite
+		000102030405060708090a0b0c0d0e0f                  # 4: message ID
+		000e                                              # 20: length of the context
+		0002                                              # 22: two pairs
+		0001 61 0001 31                                   # 24: a, 1
+		0002 c3a9 0000                                    # 30: e with an acute accent, empty
+		0002                                              # 36: two encrypted data keys
+		0007 6177732d6b6d73 0003 61726e 0002 dead         # 38: aws-kms, arn
+		0002 6e73 0000 0001 ff                            # 56: ns, no info
+		02                                                # 65: framed
+		00000000                                          # 66: reserved
+		0c                                                # 70: IV length
+		00001000                                          # 71: frame length
+		000000000000000000000000                          # 75: IV
+		a0a1a2a3a4a5a6a7a8a9aaabacadaeaf                  # 87: tag
+	`
+	version2 = `
+		02                                                # 0: version
+		0478                                              # 1: suite
+		000102030405060708090a0b0c0d0e0f                  # 3: message ID
+		101112131415161718191a1b1c1d1e1f
+		0000                                              # 35: no context
+		0001                                              # 37: one encrypted data key
+		0002 6e73 0003 6b6579 0004 cafebabe               # 39: ns, key
+		02                                                # 54: framed
+		00000100                                          # 55: frame length
+		c0c1c2c3c4c5c6c7c8c9cacbcccdcecf                  # 59: commit key
+		d0d1d2d3d4d5d6d7d8d9dadbdcdddedf
+		a0a1a2a3a4a5a6a7a8a9aaabacadaeaf                  # 91: tag
+	`
+	version1Size, version2Size = 103, 107
+)
+
+func sequence(from byte, n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = from + byte(i)
+	}
+	return b
+}
+
+// read reads a header that must be good.
+func read(t testing.TB, b []byte) *format.Header {
+	t.Helper()
+	h, err := format.ReadHeader(bytes.NewReader(b), 0)
+	require.NoError(t, err)
+	return h
+}
+
+// fields1 and fields2 return headers with the fields of version1 and version2.
+func fields1() *format.Header {
+	return &format.Header{
+		Version:           1,
+		Suite:             suite.AES256GCMHKDFSHA256,
+		MessageID:         sequence(0, 16),
+		EncryptionContext: map[string]string{"a": "1", "é": ""},
+		EncryptedDataKeys: []format.EncryptedDataKey{
+			{ProviderID: "aws-kms", ProviderInfo: []byte("arn"), Ciphertext: []byte{0xde, 0xad}},
+			{ProviderID: "ns", ProviderInfo: []byte{}, Ciphertext: []byte{0xff}},
+		},
+		ContentType: format.Framed,
+		FrameLength: 4096,
+	}
+}
+
+func fields2() *format.Header {
+	return &format.Header{
+		Version:           2,
+		Suite:             suite.AES256GCMHKDFSHA512CommitKey,
+		MessageID:         sequence(0, 32),
+		EncryptedDataKeys: []format.EncryptedDataKey{{ProviderID: "ns", ProviderInfo: []byte("key"), Ciphertext: []byte{0xca, 0xfe, 0xba, 0xbe}}},
+		ContentType:       format.Framed,
+		FrameLength:       256,
+		CommitKey:         sequence(0xc0, 32),
+	}
+}
+
+func requireFields(t *testing.T, want, got *format.Header) {
+	t.Helper()
+	require.Equal(t, want.Version, got.Version)
+	require.Equal(t, want.Suite, got.Suite)
+	require.Equal(t, want.MessageID, got.MessageID)
+	require.Equal(t, want.EncryptionContext, got.EncryptionContext)
+	require.Equal(t, want.EncryptedDataKeys, got.EncryptedDataKeys)
+	require.Equal(t, want.ContentType, got.ContentType)
+	require.Equal(t, want.FrameLength, got.FrameLength)
+	require.Equal(t, len(want.CommitKey), len(got.CommitKey))
+	require.True(t, bytes.Equal(want.CommitKey, got.CommitKey))
+	require.True(t, bytes.Equal(want.IV, got.IV))
+	require.Equal(t, want.Tag, got.Tag)
+}
+
+func TestReadHeaderVersion1(t *testing.T) {
+	b := unhex(t, version1)
+	require.Len(t, b, version1Size)
+	want := fields1()
+	want.IV, want.Tag = make([]byte, 12), sequence(0xa0, 16)
+	requireFields(t, want, read(t, b))
+}
+
+func TestReadHeaderVersion2(t *testing.T) {
+	b := unhex(t, version2)
+	require.Len(t, b, version2Size)
+	want := fields2()
+	want.EncryptionContext, want.Tag = map[string]string{}, sequence(0xa0, 16)
+	requireFields(t, want, read(t, b))
+}
+
+func TestReadHeaderUnframedHasFrameLengthZero(t *testing.T) {
+	for _, test := range []struct {
+		header              string
+		contentType, length int // offsets
+	}{{version1, 65, 71}, {version2, 54, 55}} {
+		b := unhex(t, test.header)
+		b[test.contentType] = 1
+		clear(b[test.length : test.length+4])
+		h := read(t, b)
+		require.Equal(t, format.Unframed, h.ContentType)
+		require.Zero(t, h.FrameLength)
+		require.Equal(t, b, encoded(t, h))
+	}
+}
+
+// encoded returns the bytes that the fields of h encode to.
+func encoded(t testing.TB, h *format.Header) []byte {
+	t.Helper()
+	b, err := rebuilt(t, h).AppendBinary(nil)
+	require.NoError(t, err)
+	return b
+}
+
+func TestEncodeVersion1(t *testing.T) {
+	h, want := fields1(), unhex(t, version1)
+	require.NoError(t, h.EncodeBody())
+	require.Equal(t, want[:75], h.Body(), "the IV and the tag are not part of the body")
+	require.NoError(t, h.SetAuthentication(make([]byte, 12), sequence(0xa0, 16)))
+	require.Equal(t, want[:75], h.Body())
+	b, err := h.AppendBinary([]byte("before"))
+	require.NoError(t, err)
+	require.Equal(t, append([]byte("before"), want...), b)
+}
+
+func TestEncodeVersion2HasNoIV(t *testing.T) {
+	h, want := fields2(), unhex(t, version2)
+	require.NoError(t, h.EncodeBody())
+	require.Equal(t, want[:91], h.Body())
+	require.NoError(t, h.SetAuthentication(make([]byte, 12), sequence(0xa0, 16)))
+	require.Empty(t, h.IV)
+	b, err := h.AppendBinary(nil)
+	require.NoError(t, err)
+	require.Equal(t, want, b)
+}
+
+func TestEverySuiteReadsAndEncodes(t *testing.T) {
+	for _, id := range suite.All() {
+		t.Run(id.String(), func(t *testing.T) {
+			h := fields1()
+			if id.Committing() {
+				h = fields2()
+			}
+			h.Suite = id
+			b := encoded(t, withTag(h))
+			got := read(t, b)
+			require.Equal(t, id, got.Suite)
+			require.Equal(t, b, encoded(t, got))
+		})
+	}
+}
+
+func withTag(h *format.Header) *format.Header {
+	h.Tag = sequence(0xa0, 16)
+	if h.Version == 1 {
+		h.IV = make([]byte, 12)
+	}
+	return h
+}
+
+func TestMalformedHeaderFails(t *testing.T) {
+	malformed, unsupported, tooShort := format.ErrMalformed, format.ErrUnsupportedSuite, io.ErrUnexpectedEOF
+	for _, test := range []struct {
+		name   string
+		header string
+		at     int    // where bytes are replaced
+		with   string // by these
+		offset int64  // where the error is
+		field  string
+		want   error
+	}{
+		{"version 0", version1, 0, "00", 0, "version", malformed},
+		{"version 3", version1, 0, "03", 0, "version", malformed},
+		{"version 255", version2, 0, "ff", 0, "version", malformed},
+		{"A that is no Base64", version1, 0, "4142", 0, "version", malformed},
+		{"Base64 of version 1", version1, 0, "4159", 0, "version", format.ErrBase64},
+		{"Base64 of version 2", version2, 0, "4167", 0, "version", format.ErrBase64},
+		{"type 0", version1, 1, "00", 1, "message type", malformed},
+		{"type 81", version1, 1, "81", 1, "message type", malformed},
+
+		{"suite 0", version1, 2, "0000", 2, "algorithm suite", unsupported},
+		{"suite 0 in version 2", version2, 1, "0000", 1, "algorithm suite", unsupported},
+		{"suite unknown", version1, 2, "0179", 2, "algorithm suite", unsupported},
+		{"suite with bytes swapped", version1, 2, "7801", 2, "algorithm suite", unsupported},
+		{"suite of the S3 client 0070", version1, 2, "0070", 2, "algorithm suite", unsupported},
+		{"suite of the S3 client 0072", version1, 2, "0072", 2, "algorithm suite", unsupported},
+		{"suite of the S3 client 0073", version1, 2, "0073", 2, "algorithm suite", unsupported},
+		{"suite of the S3 client 0074", version2, 1, "0074", 1, "algorithm suite", unsupported},
+		{"suite of the database client 6700", version2, 1, "6700", 1, "algorithm suite", unsupported},
+		{"suite of the database client 6701", version2, 1, "6701", 1, "algorithm suite", unsupported},
+		{"committing suite in version 1", version1, 2, "0478", 2, "algorithm suite", malformed},
+		{"uncommitting suite in version 2", version2, 1, "0178", 1, "algorithm suite", malformed},
+
+		{"context of one byte", version1, 20, "0001", 22, "encryption context", malformed},
+		{"context length too small", version1, 20, "000d", 30, "encryption context", malformed},
+		{"context length too large", version1, 20, "000f", 36, "encryption context", malformed},
+		{"context longer than the message", version1, 20, "ffff", version1Size, "encryption context", tooShort},
+		{"count 0 with bytes after it", version1, 22, "0000", 22, "encryption context", malformed},
+		{"count too small", version1, 22, "0001", 30, "encryption context", malformed},
+		{"count too large by one", version1, 22, "0003", 36, "encryption context", malformed},
+		{"count that never fits", version1, 22, "0004", 22, "encryption context", malformed},
+		{"count 65535", version1, 22, "ffff", 22, "encryption context", malformed},
+		{"key longer than the section", version1, 24, "ffff", 24, "encryption context", malformed},
+		{"value longer than the section", version1, 27, "000a", 24, "encryption context", malformed},
+		{"last value longer than the section", version1, 34, "0001", 30, "encryption context", malformed},
+		{"key that is not UTF-8", version1, 26, "ff", 24, "encryption context", malformed},
+		{"value that is not UTF-8", version1, 29, "80", 24, "encryption context", malformed},
+		{"key cut within a character", version1, 30, "0001 c3 0001 61", 30, "encryption context", malformed},
+		{"surrogate as a key", version1, 22, "0002 0003 eda080 0000 0001 61 0000", 24, "encryption context", malformed},
+		{"key that stands twice", version1, 30, "0001 61 0001 31", 30, "encryption context", malformed},
+		{"key that stands twice with another value", version1, 30, "0001 61 0001 32", 30, "encryption context", malformed},
+		{"empty key that stands twice", version1, 22, "0002 0000 0002 6161 0000 0002 6262", 30, "encryption context", malformed},
+
+		{"no encrypted data keys", version1, 36, "0000", 36, "number of encrypted data keys", malformed},
+		{"no encrypted data keys in version 2", version2, 37, "0000", 37, "number of encrypted data keys", malformed},
+		{"65535 encrypted data keys", version2, 37, "ffff", version2Size, "key provider ID", tooShort},
+		{"provider ID too long", version2, 39, "ffff", version2Size, "key provider ID", tooShort},
+		{"provider info too long", version2, 43, "ffff", version2Size, "key provider info", tooShort},
+		{"ciphertext too long", version2, 48, "ffff", version2Size, "encrypted data key", tooShort},
+		{"provider ID that is not UTF-8", version1, 40, "ff", 40, "key provider ID", malformed},
+		{"second provider ID that is not UTF-8", version1, 59, "c3", 58, "key provider ID", malformed},
+
+		{"content type 0", version1, 65, "00", 65, "content type", malformed},
+		{"content type 3", version1, 65, "03", 65, "content type", malformed},
+		{"content type 255", version2, 54, "ff", 54, "content type", malformed},
+		{"reserved byte 1", version1, 66, "01", 66, "reserved field", malformed},
+		{"reserved byte 2", version1, 67, "01", 66, "reserved field", malformed},
+		{"reserved byte 3", version1, 68, "01", 66, "reserved field", malformed},
+		{"reserved byte 4", version1, 69, "80", 66, "reserved field", malformed},
+		{"IV length 0", version1, 70, "00", 70, "IV length", malformed},
+		{"IV length 11", version1, 70, "0b", 70, "IV length", malformed},
+		{"IV length 16", version1, 70, "10", 70, "IV length", malformed},
+		{"framed with frame length 0", version1, 71, "00000000", 71, "frame length", malformed},
+		{"framed with frame length 0 in version 2", version2, 55, "00000000", 55, "frame length", malformed},
+		{"unframed with a frame length", version1, 65, "01", 71, "frame length", malformed},
+		{"unframed with a frame length in version 2", version2, 54, "01", 55, "frame length", malformed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := unhex(t, test.header)
+			copy(b[test.at:], unhex(t, test.with))
+			h, err := format.ReadHeader(bytes.NewReader(b), 0)
+			require.Nil(t, h)
+			require.ErrorIs(t, err, test.want)
+			var parseError *format.ParseError
+			require.ErrorAs(t, err, &parseError)
+			require.Equal(t, test.field, parseError.Field)
+			require.Equal(t, test.offset, parseError.Offset)
+			require.Contains(t, err.Error(), fmt.Sprintf("%s at byte %d: ", test.field, test.offset))
+		})
+	}
+}
+
+func TestBase64MessageFailsWithErrBase64(t *testing.T) {
+	for _, header := range []string{version1, version2} {
+		text := base64.StdEncoding.EncodeToString(unhex(t, header))
+		_, err := format.ReadHeader(strings.NewReader(text), 0)
+		require.ErrorIs(t, err, format.ErrBase64)
+		require.ErrorContains(t, err, "decode it first")
+	}
+}
+
+func TestKeyLimitIsCheckedAtTheCount(t *testing.T) {
+	b := unhex(t, version1)
+	for _, limit := range []int{0, 2, 3, 1 << 20} {
+		_, err := format.ReadHeader(bytes.NewReader(b), limit)
+		require.NoError(t, err, limit)
+	}
+	r := bytes.NewReader(b)
+	h, err := format.ReadHeader(r, 1)
+	require.Nil(t, h)
+	require.ErrorIs(t, err, format.ErrTooManyDataKeys)
+	var parseError *format.ParseError
+	require.ErrorAs(t, err, &parseError)
+	require.Equal(t, "number of encrypted data keys", parseError.Field)
+	require.EqualValues(t, 36, parseError.Offset)
+	require.Equal(t, version1Size-38, r.Len(), "no key was read")
+
+	copy(b[36:], []byte{0xff, 0xff})
+	_, err = format.ReadHeader(bytes.NewReader(b[:38]), 65534)
+	require.ErrorIs(t, err, format.ErrTooManyDataKeys)
+}
+
+func TestReadHeaderRefusesNilReaderAndNegativeLimit(t *testing.T) {
+	_, err := format.ReadHeader(nil, 0)
+	require.ErrorContains(t, err, "nil reader")
+	_, err = format.ReadHeader(bytes.NewReader(unhex(t, version1)), -1)
+	require.ErrorContains(t, err, "negative limit")
+}
+
+func TestEveryPrefixOfAHeaderIsTruncated(t *testing.T) {
+	for _, header := range []string{version1, version2} {
+		b := unhex(t, header)
+		for n := range b {
+			h, err := format.ReadHeader(bytes.NewReader(b[:n]), 0)
+			require.Nil(t, h)
+			require.ErrorIs(t, err, io.ErrUnexpectedEOF, n)
+			var parseError *format.ParseError
+			require.ErrorAs(t, err, &parseError)
+			require.EqualValues(t, n, parseError.Offset)
+			require.NotEmpty(t, parseError.Field)
+		}
+	}
+}
+
+func TestReadHeaderReturnsTheErrorOfItsReader(t *testing.T) {
+	broken := errors.New("broken")
+	for _, header := range []string{version1, version2} {
+		b := unhex(t, header)
+		for n := range b {
+			h, err := format.ReadHeader(io.MultiReader(bytes.NewReader(b[:n]), iotest.ErrReader(broken)), 0)
+			require.Nil(t, h)
+			require.ErrorIs(t, err, broken, n)
+			require.NotErrorIs(t, err, io.ErrUnexpectedEOF)
+			var parseError *format.ParseError
+			require.ErrorAs(t, err, &parseError)
+			require.EqualValues(t, n, parseError.Offset)
+		}
+	}
+	_, err := format.ReadHeader(iotest.TimeoutReader(iotest.OneByteReader(bytes.NewReader(unhex(t, version1)))), 0)
+	require.ErrorIs(t, err, iotest.ErrTimeout)
+}
+
+// A greedy reader fails the test if it is asked for more than it may give.
+type greedy struct {
+	t *testing.T
+	b []byte
+}
+
+func (r *greedy) Read(p []byte) (int, error) {
+	require.LessOrEqual(r.t, len(p), len(r.b), "ReadHeader asked for bytes beyond the header")
+	n := copy(p, r.b)
+	r.b = r.b[n:]
+	return n, nil
+}
+
+func TestReadHeaderNeverReadsAByteTooMany(t *testing.T) {
+	large := fields1()
+	large.EncryptionContext = map[string]string{"key": strings.Repeat("x", 60000)}
+	large.EncryptedDataKeys[1].Ciphertext = make([]byte, 65535)
+	for _, b := range [][]byte{unhex(t, version1), unhex(t, version2), encoded(t, withTag(large))} {
+		_, err := format.ReadHeader(&greedy{t, b}, 0)
+		require.NoError(t, err)
+
+		r := bytes.NewReader(append(bytes.Clone(b), "body"...))
+		_, err = format.ReadHeader(r, 0)
+		require.NoError(t, err)
+		rest, err := io.ReadAll(r)
+		require.NoError(t, err)
+		require.Equal(t, "body", string(rest))
+	}
+}
+
+func TestReadHeaderFromAnyReader(t *testing.T) {
+	for _, header := range []string{version1, version2} {
+		b := unhex(t, header)
+		want := read(t, b)
+		for name, wrap := range map[string]func(io.Reader) io.Reader{
+			"one byte":        iotest.OneByteReader,
+			"half":            iotest.HalfReader,
+			"data with EOF":   iotest.DataErrReader,
+			"one byte to EOF": func(r io.Reader) io.Reader { return iotest.DataErrReader(iotest.OneByteReader(r)) },
+		} {
+			h, err := format.ReadHeader(wrap(bytes.NewReader(b)), 0)
+			require.NoError(t, err, name)
+			require.Equal(t, want, h, name)
+		}
+	}
+}
+
+func TestAppendBinaryGivesTheBytesAsReceived(t *testing.T) {
+	unsorted := unhex(t, version1)
+	copy(unsorted[24:], unhex(t, "0002 c3a9 0000 0001 61 0001 31"))
+	emptyCount := unhex(t, version2)
+	emptyCount = bytes.Join([][]byte{emptyCount[:35], {0, 2, 0, 0}, emptyCount[37:]}, nil)
+	otherIV := unhex(t, version1)
+	copy(otherIV[75:], sequence(1, 12))
+	for _, b := range [][]byte{unhex(t, version1), unhex(t, version2), unsorted, emptyCount, otherIV} {
+		h := read(t, b)
+		got, err := h.AppendBinary([]byte{1, 2, 3})
+		require.NoError(t, err)
+		require.Equal(t, append([]byte{1, 2, 3}, b...), got)
+		require.Equal(t, b[:len(h.Body())], h.Body())
+	}
+	require.Equal(t, map[string]string{"a": "1", "é": ""}, read(t, unsorted).EncryptionContext)
+	require.Empty(t, read(t, emptyCount).EncryptionContext)
+	require.Equal(t, sequence(1, 12), read(t, otherIV).IV)
+}
+
+func TestChangingFieldsDoesNotChangeTheBytes(t *testing.T) {
+	for _, header := range []string{version1, version2} {
+		b := unhex(t, header)
+		h := read(t, b)
+		clear(h.MessageID)
+		clear(h.CommitKey)
+		clear(h.IV)
+		clear(h.Tag)
+		clear(h.EncryptionContext)
+		for i := range h.EncryptedDataKeys {
+			clear(h.EncryptedDataKeys[i].ProviderInfo)
+			clear(h.EncryptedDataKeys[i].Ciphertext)
+		}
+		h.Version, h.Suite, h.FrameLength, h.ContentType = 9, 9, 9, 9
+		got, err := h.AppendBinary(nil)
+		require.NoError(t, err)
+		require.Equal(t, b, got)
+
+		got[0] = 0xff // nor does changing the result
+		again, err := h.AppendBinary(nil)
+		require.NoError(t, err)
+		require.Equal(t, b, again)
+	}
+}
+
+func TestAppendingToAFieldDoesNotChangeTheNext(t *testing.T) {
+	h := read(t, unhex(t, version1))
+	want := read(t, unhex(t, version1))
+	_ = append(h.MessageID, 0xee)
+	_ = append(h.CommitKey, 0xee)
+	_ = append(h.IV, 0xee)
+	_ = append(h.Body(), 0xee)
+	for i := range h.EncryptedDataKeys {
+		_ = append(h.EncryptedDataKeys[i].ProviderInfo, 0xee, 0xee, 0xee)
+		_ = append(h.EncryptedDataKeys[i].Ciphertext, 0xee, 0xee, 0xee)
+	}
+	require.Equal(t, want, h)
+}
+
+func TestSetAuthenticationCopiesAndReplaces(t *testing.T) {
+	h := fields1()
+	require.NoError(t, h.EncodeBody())
+	iv, tag := sequence(1, 12), sequence(0x10, 16)
+	require.NoError(t, h.SetAuthentication(iv, tag))
+	clear(iv)
+	clear(tag)
+	require.Equal(t, sequence(1, 12), h.IV)
+	require.Equal(t, sequence(0x10, 16), h.Tag)
+	require.NoError(t, h.SetAuthentication(make([]byte, 12), sequence(0xa0, 16)))
+	b, err := h.AppendBinary(nil)
+	require.NoError(t, err)
+	require.Equal(t, unhex(t, version1), b)
+}
+
+func TestSetAuthenticationRefusesWrongSizesAndOrder(t *testing.T) {
+	require.ErrorIs(t, fields1().SetAuthentication(make([]byte, 12), make([]byte, 16)), format.ErrMalformed, "not encoded")
+	h := fields1()
+	require.NoError(t, h.EncodeBody())
+	require.ErrorIs(t, h.SetAuthentication(nil, make([]byte, 16)), format.ErrMalformed)
+	require.ErrorIs(t, h.SetAuthentication(make([]byte, 13), make([]byte, 16)), format.ErrMalformed)
+	require.ErrorIs(t, h.SetAuthentication(make([]byte, 12), make([]byte, 15)), format.ErrMalformed)
+	_, err := h.AppendBinary(nil)
+	require.ErrorIs(t, err, format.ErrMalformed, "no authentication yet")
+	_, err = new(format.Header).AppendBinary(nil)
+	require.ErrorIs(t, err, format.ErrMalformed)
+	require.Empty(t, new(format.Header).Body())
+}
+
+func TestFieldsThatMakeNoHeaderAreNotEncoded(t *testing.T) {
+	const long = 1 << 16
+	for _, test := range []struct {
+		name   string
+		fields *format.Header
+		spoil  func(*format.Header)
+		want   error
+	}{
+		{"no suite", fields1(), func(h *format.Header) { h.Suite = 0 }, format.ErrUnsupportedSuite},
+		{"unknown suite", fields1(), func(h *format.Header) { h.Suite = 0x0072 }, format.ErrUnsupportedSuite},
+		{"version 0", fields1(), func(h *format.Header) { h.Version = 0 }, format.ErrMalformed},
+		{"version 2 with a suite of version 1", fields1(), func(h *format.Header) { h.Version = 2 }, format.ErrMalformed},
+		{"version 1 with a suite of version 2", fields2(), func(h *format.Header) { h.Version = 1 }, format.ErrMalformed},
+		{"no message ID", fields1(), func(h *format.Header) { h.MessageID = nil }, format.ErrMalformed},
+		{"message ID of version 2", fields1(), func(h *format.Header) { h.MessageID = make([]byte, 32) }, format.ErrMalformed},
+		{"message ID of version 1", fields2(), func(h *format.Header) { h.MessageID = make([]byte, 16) }, format.ErrMalformed},
+		{"context not UTF-8", fields1(), func(h *format.Header) { h.EncryptionContext = map[string]string{"\xff": ""} }, format.ErrMalformed},
+		{"context too long", fields1(), func(h *format.Header) { h.EncryptionContext = map[string]string{"": strings.Repeat("x", 65530)} }, format.ErrMalformed},
+		{"no data keys", fields1(), func(h *format.Header) { h.EncryptedDataKeys = nil }, format.ErrMalformed},
+		{"65536 data keys", fields1(), func(h *format.Header) { h.EncryptedDataKeys = make([]format.EncryptedDataKey, long) }, format.ErrMalformed},
+		{"provider ID not UTF-8", fields1(), func(h *format.Header) { h.EncryptedDataKeys[1].ProviderID = "\xff" }, format.ErrMalformed},
+		{"provider ID too long", fields1(), func(h *format.Header) { h.EncryptedDataKeys[1].ProviderID = strings.Repeat("x", long) }, format.ErrMalformed},
+		{"provider info too long", fields1(), func(h *format.Header) { h.EncryptedDataKeys[1].ProviderInfo = make([]byte, long) }, format.ErrMalformed},
+		{"ciphertext too long", fields1(), func(h *format.Header) { h.EncryptedDataKeys[1].Ciphertext = make([]byte, long) }, format.ErrMalformed},
+		{"content type 0", fields1(), func(h *format.Header) { h.ContentType = 0 }, format.ErrMalformed},
+		{"content type 3", fields1(), func(h *format.Header) { h.ContentType = 3 }, format.ErrMalformed},
+		{"framed without a frame length", fields1(), func(h *format.Header) { h.FrameLength = 0 }, format.ErrMalformed},
+		{"unframed with a frame length", fields1(), func(h *format.Header) { h.ContentType = format.Unframed }, format.ErrMalformed},
+		{"commit key in version 1", fields1(), func(h *format.Header) { h.CommitKey = make([]byte, 32) }, format.ErrMalformed},
+		{"no commit key", fields2(), func(h *format.Header) { h.CommitKey = nil }, format.ErrMalformed},
+		{"commit key too long", fields2(), func(h *format.Header) { h.CommitKey = make([]byte, 33) }, format.ErrMalformed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			test.spoil(test.fields)
+			require.ErrorIs(t, test.fields.EncodeBody(), test.want)
+			require.Empty(t, test.fields.Body())
+		})
+	}
+}
+
+func TestLargestFieldsReadAndEncode(t *testing.T) {
+	h := withTag(fields1())
+	h.EncryptedDataKeys[0] = format.EncryptedDataKey{
+		ProviderID: strings.Repeat("x", 65535), ProviderInfo: make([]byte, 65535), Ciphertext: make([]byte, 65535),
+	}
+	h.EncryptionContext = map[string]string{"": strings.Repeat("x", 65529)}
+	h.FrameLength = format.MaxFrameLength
+	b := encoded(t, h)
+	got := read(t, b)
+	requireFields(t, h, got)
+	require.Equal(t, b, encoded(t, got))
+}
+
+func TestMostDataKeysReadAndEncode(t *testing.T) {
+	h := withTag(fields2())
+	h.EncryptedDataKeys = make([]format.EncryptedDataKey, format.MaxEncryptedDataKeys)
+	b := encoded(t, h)
+	got := read(t, b)
+	require.Len(t, got.EncryptedDataKeys, format.MaxEncryptedDataKeys)
+	require.Equal(t, b, encoded(t, got))
+}
+
+func TestParseErrorUnwraps(t *testing.T) {
+	err := error(&format.ParseError{Offset: 7, Field: "content type", Err: format.ErrMalformed})
+	require.ErrorIs(t, err, format.ErrMalformed)
+	require.Equal(t, "content type at byte 7: malformed message", err.Error())
+	err = format.Truncated(12, "frame")
+	require.Equal(t, &format.ParseError{Offset: 12, Field: "frame", Err: io.ErrUnexpectedEOF}, err)
+}
+
+func TestContentTypeString(t *testing.T) {
+	require.Equal(t, "unframed", format.Unframed.String())
+	require.Equal(t, "framed", format.Framed.String())
+	require.Equal(t, "content type 0", format.ContentType(0).String())
+	require.Equal(t, "content type 255", format.ContentType(255).String())
+}

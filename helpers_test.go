@@ -1,0 +1,247 @@
+package esdk_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+	"testing/iotest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/esdk-go/esdk"
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/suite"
+)
+
+// bg is the context of tests that do not end one.
+var bg = context.Background()
+
+// rawAES returns a provider with a fixed key.
+func rawAES(t testing.TB) *keyprovider.RawAES {
+	t.Helper()
+	p, err := keyprovider.NewRawAES("esdk test", "key", bytes.Repeat([]byte{7}, 32))
+	require.NoError(t, err)
+	return p
+}
+
+// clientFor returns a client that may use the suite in both directions.
+func clientFor(id suite.ID) *esdk.Client {
+	if id.Committing() {
+		return &esdk.Client{}
+	}
+	return &esdk.Client{CommitmentPolicy: suite.ForbidEncryptAllowDecrypt}
+}
+
+// text returns n bytes in which no run repeats soon.
+func text(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i*7 + i>>8*13 + i>>16)
+	}
+	return b
+}
+
+// encrypt returns a message of the suite.
+func encrypt(t testing.TB, id suite.ID, plaintext []byte, opts esdk.EncryptOptions) []byte {
+	t.Helper()
+	opts.Suite = id
+	message, _, err := clientFor(id).Encrypt(bg, plaintext, rawAES(t), &opts)
+	require.NoError(t, err)
+	return message
+}
+
+// A decryptor is a way to decrypt. It returns what was released, also if there
+// is an error.
+type decryptor struct {
+	name string
+	run  func(c *esdk.Client, message []byte, p keyprovider.MasterKeyProvider, opts *esdk.DecryptOptions) ([]byte, error)
+}
+
+// oneShot is Decrypt.
+var oneShot = decryptor{"one-shot", func(c *esdk.Client, message []byte, p keyprovider.MasterKeyProvider, opts *esdk.DecryptOptions) ([]byte, error) {
+	plaintext, header, err := c.Decrypt(bg, message, p, opts)
+	if err != nil && (plaintext != nil || header != nil) {
+		return plaintext, errors.New("Decrypt returned a result with its error: " + err.Error())
+	}
+	return plaintext, err
+}}
+
+// reader is a DecryptReader over source, read into buffers of size bytes. It
+// checks that the error stays and that Close agrees with it.
+func reader(name string, source func(io.Reader) io.Reader, size int) decryptor {
+	return stream(name, source, func(d *esdk.DecryptReader) ([]byte, error) {
+		var out []byte
+		buf := make([]byte, size)
+		for {
+			n, err := d.Read(buf)
+			out = append(out, buf[:n]...)
+			if err == io.EOF {
+				return out, nil
+			} else if err != nil {
+				return out, err
+			}
+		}
+	})
+}
+
+// writerTo is DecryptReader.WriteTo.
+func writerTo(name string, source func(io.Reader) io.Reader) decryptor {
+	return stream(name, source, func(d *esdk.DecryptReader) ([]byte, error) {
+		var out bytes.Buffer
+		n, err := d.WriteTo(&out)
+		if n != int64(out.Len()) {
+			return nil, fmt.Errorf("WriteTo returned %d after %d bytes", n, out.Len())
+		}
+		return out.Bytes(), err
+	})
+}
+
+func stream(name string, source func(io.Reader) io.Reader, drain func(*esdk.DecryptReader) ([]byte, error)) decryptor {
+	return decryptor{name, func(c *esdk.Client, message []byte, p keyprovider.MasterKeyProvider, opts *esdk.DecryptOptions) ([]byte, error) {
+		d, err := c.NewDecryptReader(bg, source(bytes.NewReader(message)), p, opts)
+		if err != nil {
+			if d != nil {
+				return nil, errors.New("NewDecryptReader returned a reader with its error: " + err.Error())
+			}
+			return nil, err
+		}
+		out, err := drain(d)
+		for range 2 { // errors stay
+			if n, again := d.Read(make([]byte, 16)); n != 0 || again != err && !(err == nil && again == io.EOF) {
+				return out, fmt.Errorf("after %v Read returned %d, %v", err, n, again)
+			}
+		}
+		for range 2 {
+			if closed := d.Close(); closed != err {
+				return out, fmt.Errorf("after %v Close returned %v", err, closed)
+			}
+		}
+		return out, err
+	}}
+}
+
+func asIs(r io.Reader) io.Reader { return r }
+
+// decryptors are all ways to decrypt: reads of one byte, odd-sized and large
+// ones, and sources that give little at a time or an error with their data.
+var decryptors = []decryptor{
+	oneShot,
+	reader("reads of 1", asIs, 1),
+	reader("reads of 7 from single bytes", iotest.OneByteReader, 7),
+	reader("reads of 4096", asIs, 4096),
+	reader("reads of 1 MiB from halves", iotest.HalfReader, 1<<20),
+	writerTo("WriteTo", asIs),
+	writerTo("WriteTo from data with EOF", iotest.DataErrReader),
+}
+
+// An encryptor is a way to encrypt.
+type encryptor struct {
+	name string
+	run  func(c *esdk.Client, plaintext []byte, p keyprovider.MasterKeyProvider, opts *esdk.EncryptOptions) ([]byte, *format.Header, error)
+}
+
+// encryptReader is an EncryptReader over source, drained by drain.
+func encryptReader(name string, source func(io.Reader) io.Reader, drain func(*esdk.EncryptReader) ([]byte, error)) encryptor {
+	return encryptor{name, func(c *esdk.Client, plaintext []byte, p keyprovider.MasterKeyProvider, opts *esdk.EncryptOptions) ([]byte, *format.Header, error) {
+		e, err := c.NewEncryptReader(bg, source(bytes.NewReader(plaintext)), p, opts)
+		if err != nil {
+			return nil, nil, err
+		}
+		out, err := drain(e)
+		if err == nil {
+			if n, again := e.Read(make([]byte, 16)); n != 0 || again != io.EOF {
+				return nil, nil, fmt.Errorf("after the end Read returned %d, %v", n, again)
+			}
+		}
+		return out, e.Header(), err
+	}}
+}
+
+// encryptWriter is an EncryptWriter, fed by feed.
+func encryptWriter(name string, feed func(w *esdk.EncryptWriter, plaintext []byte) error) encryptor {
+	return encryptor{name, func(c *esdk.Client, plaintext []byte, p keyprovider.MasterKeyProvider, opts *esdk.EncryptOptions) ([]byte, *format.Header, error) {
+		var out bytes.Buffer
+		w, err := c.NewEncryptWriter(bg, &out, p, opts)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := feed(w, plaintext); err != nil {
+			return nil, nil, err
+		}
+		for range 2 {
+			if err := w.Close(); err != nil {
+				return nil, nil, err
+			}
+		}
+		return out.Bytes(), w.Header(), nil
+	}}
+}
+
+// encryptors are all ways to write a framed message.
+var encryptors = []encryptor{
+	{"one-shot", func(c *esdk.Client, plaintext []byte, p keyprovider.MasterKeyProvider, opts *esdk.EncryptOptions) ([]byte, *format.Header, error) {
+		return c.Encrypt(bg, plaintext, p, opts)
+	}},
+	encryptReader("reader, ReadAll", asIs, func(e *esdk.EncryptReader) ([]byte, error) { return io.ReadAll(e) }),
+	encryptReader("reader, single bytes", iotest.OneByteReader, func(e *esdk.EncryptReader) ([]byte, error) {
+		return io.ReadAll(iotest.OneByteReader(e))
+	}),
+	encryptReader("reader, large reads", iotest.DataErrReader, func(e *esdk.EncryptReader) ([]byte, error) {
+		var out []byte
+		buf := make([]byte, 3<<20)
+		for {
+			n, err := e.Read(buf)
+			out = append(out, buf[:n]...)
+			if err == io.EOF {
+				return out, nil
+			} else if err != nil {
+				return out, err
+			}
+		}
+	}),
+	encryptReader("reader, WriteTo", iotest.HalfReader, func(e *esdk.EncryptReader) ([]byte, error) {
+		var out bytes.Buffer
+		_, err := e.WriteTo(&out)
+		return out.Bytes(), err
+	}),
+	encryptReader("reader, some Read and then WriteTo", asIs, func(e *esdk.EncryptReader) ([]byte, error) {
+		var out bytes.Buffer
+		if _, err := io.CopyN(&out, io.LimitReader(e, 9), 9); err != nil {
+			return nil, err
+		}
+		_, err := e.WriteTo(&out)
+		return out.Bytes(), err
+	}),
+	encryptWriter("writer, one Write", func(w *esdk.EncryptWriter, plaintext []byte) error {
+		n, err := w.Write(plaintext)
+		if err == nil && n != len(plaintext) {
+			return io.ErrShortWrite
+		}
+		return err
+	}),
+	encryptWriter("writer, Writes of 1, 2, 4 ...", func(w *esdk.EncryptWriter, plaintext []byte) error {
+		for n := 1; len(plaintext) > 0; n *= 2 {
+			n = min(n, len(plaintext))
+			if _, err := w.Write(plaintext[:n]); err != nil {
+				return err
+			}
+			plaintext = plaintext[n:]
+		}
+		return nil
+	}),
+	encryptWriter("writer, Write, ReadFrom and Write", func(w *esdk.EncryptWriter, plaintext []byte) error {
+		a, b := len(plaintext)/3, len(plaintext)/2
+		if _, err := w.Write(plaintext[:a]); err != nil {
+			return err
+		}
+		if n, err := w.ReadFrom(iotest.HalfReader(bytes.NewReader(plaintext[a:b]))); err != nil || n != int64(b-a) {
+			return fmt.Errorf("ReadFrom of %d bytes: %d, %v", b-a, n, err)
+		}
+		_, err := w.Write(plaintext[b:])
+		return err
+	}),
+}
