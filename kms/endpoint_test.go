@@ -97,7 +97,7 @@ func (e *endpoint) disableKey(t testing.TB, keyARN string) {
 		require.NoError(t, e.server.DisableKey(keyARN))
 		return
 	}
-	_, err := e.client(regionOf(keyARN)).DisableKey(t.Context(), &awskms.DisableKeyInput{KeyId: &keyARN})
+	_, err := e.client(regionOf(keyARN)).DisableKey(t.Context(), &awskms.DisableKeyInput{KeyId: aws.String(idOf(keyARN))})
 	require.NoError(t, err)
 }
 
