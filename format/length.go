@@ -18,6 +18,9 @@ func (h *Header) outside() (int64, error) {
 	if len(h.raw) == h.bodySize {
 		return 0, fmt.Errorf("%w: the header was neither read nor written", ErrMalformed)
 	}
+	if h.ContentType != Unframed && h.FrameLength == 0 { // the fields are not as they were read
+		return 0, fmt.Errorf("%w: frame length 0", ErrMalformed)
+	}
 	return int64(len(h.raw)) + h.footerSize(), nil
 }
 
