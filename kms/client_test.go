@@ -3,10 +3,15 @@ package kms_test
 import (
 	"context"
 	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/stretchr/testify/require"
 
@@ -15,7 +20,7 @@ import (
 	"github.com/esdk-go/esdk/suite"
 )
 
-func TestClientsAreMadeOncePerRegionAndKeptOnlyOnceACallSucceeded(t *testing.T) {
+func TestClientsAreMadeOncePerRegion(t *testing.T) {
 	s := newServer(t)
 	keys := []string{s.CreateKey("us-east-1"), s.CreateKey("eu-west-1"), s.CreateKey("us-east-1")}
 	r := &regions{inner: s}
@@ -28,13 +33,50 @@ func TestClientsAreMadeOncePerRegionAndKeptOnlyOnceACallSucceeded(t *testing.T) 
 		require.Equal(t, []string{"us-east-1"}, r.asked)
 	}
 
-	// Regions that messages name and that come to nothing are not kept.
-	r.asked = nil
-	d := discovery(t, nil, opts)
-	for range 2 {
-		refusal(t, d, entries(entryOf(strings.Replace(key1, "us-east-1", "hostile-1", 1)), entryOf(strings.Replace(key1, "us-east-1", "hostile-2", 1))))
+	s.DenyAccess(keys[1])
+	m.EncryptedDataKeys = m.EncryptedDataKeys[1:2]
+	for range 3 {
+		refusal(t, p, m)
+		require.Equal(t, []string{"us-east-1", "eu-west-1"}, r.asked, "the program's own keys are there, though the call failed")
 	}
-	require.Equal(t, []string{"hostile-1", "hostile-2", "hostile-1", "hostile-2"}, r.asked)
+}
+
+func TestClientsOfRegionsThatMessagesNameAreKeptOnlyOnceACallSucceeded(t *testing.T) {
+	s := newServer(t)
+	good := encrypt(t, strict(t, &kms.Options{Config: s.Config()}, s.CreateKey("us-east-1")))
+	r := &regions{inner: s}
+	p := discovery(t, nil, &kms.Options{ClientFor: r.clientFor})
+	bad := entries(entryOf(strings.Replace(key1, "us-east-1", "hostile-1", 1)), entryOf(strings.Replace(key1, "us-east-1", "hostile-2", 1)), entryOf(key1))
+	for range 2 {
+		refusal(t, p, bad)
+	}
+	require.Equal(t, []string{"hostile-1", "hostile-2", "us-east-1", "hostile-1", "hostile-2", "us-east-1"}, r.asked)
+
+	r.asked = nil
+	requireOpens(t, p, good, 0)
+	refusal(t, p, bad)
+	requireOpens(t, p, good, 0)
+	require.Equal(t, []string{"us-east-1", "hostile-1", "hostile-2"}, r.asked)
+}
+
+func TestClientsOfAConfigShareTheirConnections(t *testing.T) {
+	s := newServer(t)
+	var opened atomic.Int32
+	counting := httptest.NewUnstartedServer(s)
+	counting.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			opened.Add(1)
+		}
+	}
+	counting.Start()
+	t.Cleanup(counting.Close)
+	cfg := s.Config()
+	cfg.BaseEndpoint = aws.String(counting.URL)
+	p := discovery(t, nil, &kms.Options{Config: cfg})
+	for range 10 {
+		refusal(t, p, entries(entryOf(key1), entryOf(key2)))
+	}
+	require.Less(t, opened.Load(), int32(10), "20 clients were made; the next call may not see the idle connection yet")
 }
 
 func TestClientForThatFailsIsACauseAndAskedAgain(t *testing.T) {

@@ -59,11 +59,11 @@ type Options struct {
 	// environment and the shared files.
 	Config *aws.Config
 	// ClientFor makes the client for a Region, instead of Config, for
-	// endpoints, roles or retries of the caller's. It is called when the first
-	// key of the Region is, with the context of that operation; the client is
-	// kept once a call through it has succeeded. It may be called
-	// concurrently for different Regions. A discovery provider calls it with
-	// Regions that messages name.
+	// endpoints, roles or retries of the caller's. It is called when a key of
+	// the Region first is, with the context of that operation, and may be
+	// called concurrently for different Regions. The client is kept. But the
+	// Regions of a discovery provider are what messages name: there it is kept
+	// only once a call through it has succeeded, and made anew until then.
 	ClientFor func(ctx context.Context, region string) (API, error)
 	// Region is where the keys are whose ID or alias names no Region, and
 	// where multi-Region discovery asks. Empty means that of Config.
@@ -95,6 +95,7 @@ func newService(ctx context.Context, opts *Options) (*service, error) {
 		region:      opts.Region,
 		grantTokens: slices.Clone(opts.GrantTokens),
 		clientFor:   opts.ClientFor,
+		keep:        make(map[string]bool),
 		clients:     make(map[string]*client),
 		userAgent:   userAgent(),
 	}
@@ -116,8 +117,11 @@ func newService(ctx context.Context, opts *Options) (*service, error) {
 		}
 		s.region = cfg.Region
 	}
+	// Each client would get an HTTP client with connections of its own, and one
+	// that is not kept would leave them behind.
+	shared := awskms.NewFromConfig(cfg).Options().HTTPClient
 	s.clientFor = func(_ context.Context, region string) (API, error) {
-		return awskms.NewFromConfig(cfg, func(o *awskms.Options) { o.Region = region }), nil
+		return awskms.NewFromConfig(cfg, func(o *awskms.Options) { o.Region, o.HTTPClient = region, shared }), nil
 	}
 	return s, nil
 }

@@ -20,22 +20,24 @@ type service struct {
 	grantTokens []string
 	userAgent   func(*awskms.Options)
 	clientFor   func(ctx context.Context, region string) (API, error)
+	keep        map[string]bool // Regions that keep their clients from the first call on
 
 	mu      sync.Mutex
 	clients map[string]*client // by Region
 }
 
 // client is one Region's client. Calls at the same time share it from the
-// first on, but it stays in the map only once one has succeeded: messages name
-// Regions, and hostile ones would fill the map.
+// first on. In Regions other than those of the program's own keys it stays in
+// the map only once a call has succeeded: messages name these, and hostile ones
+// would fill the map.
 type client struct {
 	ready chan struct{} // closed when the fields below it are set
 	api   API
 	err   error
 	gone  bool // err is because the context of the call that made it was done
 
-	users  int // calls that use it now
-	proven bool
+	users int // calls that use it now
+	kept  bool
 }
 
 // acquire returns the Region's client and counts the caller as its user until
@@ -45,7 +47,7 @@ func (s *service) acquire(ctx context.Context, region string) (*client, error) {
 		s.mu.Lock()
 		c, exists := s.clients[region]
 		if !exists {
-			c = &client{ready: make(chan struct{})}
+			c = &client{ready: make(chan struct{}), kept: s.keep[region]}
 			s.clients[region] = c
 		}
 		c.users++
@@ -95,8 +97,8 @@ func (s *service) release(region string, c *client, succeeded bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.users--
-	c.proven = c.proven || succeeded
-	if c.users == 0 && !c.proven && s.clients[region] == c {
+	c.kept = c.kept || succeeded
+	if c.users == 0 && !c.kept && s.clients[region] == c {
 		delete(s.clients, region)
 	}
 }

@@ -57,6 +57,7 @@ func New(ctx context.Context, keyIDs []string, opts *Options) (*Provider, error)
 			return nil, fmt.Errorf("kms: key %s is given twice", text)
 		}
 		given[text] = true
+		s.keep[id.region] = true
 		p.keys = append(p.keys, id)
 	}
 	if p.multiRegion {
