@@ -106,6 +106,14 @@ func TestProvidersPrintWithoutCredentials(t *testing.T) {
 	require.Equal(t, "AWS KMS key "+key1, fmt.Sprint(keys[0]))
 }
 
+func TestProvidersThatWereNotMadeByAConstructorFail(t *testing.T) {
+	for _, p := range []keyprovider.MasterKeyProvider{new(kms.Provider), new(kms.Discovery)} {
+		_, err := p.DecryptDataKey(t.Context(), &keyprovider.Request{}, []keyprovider.EncryptedDataKey{entryOf(key1)})
+		require.ErrorContains(t, err, "not made by New")
+		require.Error(t, encryptErr(t.Context(), p))
+	}
+}
+
 func TestSettingsAreCopied(t *testing.T) {
 	s := newServer(t)
 	key := s.CreateKey("us-east-1")

@@ -156,6 +156,9 @@ func (k masterKey) Format(s fmt.State, _ rune) { io.WriteString(s, k.String()) }
 // to ask for one that a stored key encrypted, or why there is none. If none
 // could be decrypted the causes are not nil; other errors are ctx's.
 func decryptFirst(ctx context.Context, s *service, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey, choose func(stored arn) (arn, error)) (*keyprovider.DataKey, *causes, error) {
+	if s == nil {
+		return nil, nil, errors.New("the provider was not made by New or NewDiscovery")
+	}
 	var failed causes
 	for i := range keys {
 		if err := ctx.Err(); err != nil {

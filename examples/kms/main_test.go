@@ -14,7 +14,10 @@ import (
 func TestEncryptsUnderTwoKeysAndDecryptsWithEach(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	require.NoError(t, os.WriteFile(file, []byte(strings.Repeat("plaintext ", 10_000)), 0o600))
-	t.Setenv("TMPDIR", t.TempDir())
+	temp := t.TempDir()
+	for _, name := range []string{"TMPDIR", "TMP", "TEMP"} {
+		t.Setenv(name, temp)
+	}
 	var out strings.Builder
 	require.NoError(t, run(t.Context(), []string{file}, &out, io.Discard))
 	for text, n := range map[string]int{
@@ -23,7 +26,7 @@ func TestEncryptsUnderTwoKeysAndDecryptsWithEach(t *testing.T) {
 	} {
 		require.Equal(t, n, strings.Count(out.String(), text), "%q in\n%s", text, &out)
 	}
-	left, err := os.ReadDir(os.TempDir())
+	left, err := os.ReadDir(temp)
 	require.NoError(t, err)
 	require.Empty(t, left)
 }
