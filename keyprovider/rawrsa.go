@@ -81,7 +81,7 @@ type RawRSA struct {
 // with priv. Either may be nil: without pub, encryption fails with
 // [ErrDecryptOnly], as the public key is never taken from priv; without priv,
 // decryption fails. The keys are copied; they must be valid, belong together
-// and have at least 1024 bits.
+// and have at least 1024 bits, the private key two primes.
 //
 // The namespace and the name identify the key; both are stored in messages,
 // and both must be the same when decrypting, here and in the other SDKs. They
@@ -134,6 +134,9 @@ func copyPrivateKey(priv *rsa.PrivateKey) (*rsa.PrivateKey, error) {
 	}
 	if priv.D == nil || len(priv.Primes) < 2 {
 		return nil, errors.New("it lacks the exponent or the primes")
+	}
+	if len(priv.Primes) > 2 { // crypto/rsa no longer checks such keys
+		return nil, fmt.Errorf("it has %d primes, need 2", len(priv.Primes))
 	}
 	if err := priv.Validate(); err != nil {
 		return nil, err

@@ -1,0 +1,157 @@
+package keyprovider_test
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"log"
+
+	"github.com/esdk-go/esdk"
+	"github.com/esdk-go/esdk/keyprovider"
+)
+
+func ExampleNewRawAES() {
+	key := make([]byte, 32) // a real one comes from where you keep secrets
+	rand.Read(key)
+	p, err := keyprovider.NewRawAES("my app", "key 1", key)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	message, header, err := esdk.Encrypt(context.Background(), []byte("hello"), p, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	plaintext, _, err := esdk.Decrypt(context.Background(), message, p, nil)
+	fmt.Printf("%s, %v, under a key of %s\n", plaintext, err, header.EncryptedDataKeys[0].ProviderID)
+	fmt.Println(p) // no provider prints its key
+	// Output:
+	// hello, <nil>, under a key of my app
+	// raw AES key "key 1" of "my app"
+}
+
+// Who has only the public key can write messages, and not read them.
+func ExampleNewRawRSA() {
+	private, err := rsa.GenerateKey(rand.Reader, 3072) // or from PEM, by crypto/x509
+	if err != nil {
+		log.Fatal(err)
+	}
+	writer, err := keyprovider.NewRawRSA("my app", "rsa 1", &private.PublicKey, nil, keyprovider.OAEPSHA256)
+	if err != nil {
+		log.Fatal(err)
+	}
+	reader, err := keyprovider.NewRawRSA("my app", "rsa 1", nil, private, keyprovider.OAEPSHA256)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	message, _, err := esdk.Encrypt(context.Background(), []byte("hello"), writer, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	plaintext, _, err := esdk.Decrypt(context.Background(), message, reader, nil)
+	fmt.Printf("%s, %v\n", plaintext, err)
+
+	_, _, err = esdk.Decrypt(context.Background(), message, writer, nil)
+	fmt.Println("writer reads:", err == nil)
+	_, _, err = esdk.Encrypt(context.Background(), nil, reader, nil)
+	fmt.Println("reader cannot write:", errors.Is(err, keyprovider.ErrDecryptOnly))
+	// Output:
+	// hello, <nil>
+	// writer reads: false
+	// reader cannot write: true
+}
+
+// Messages under several keys: any of them opens the message.
+func ExampleMulti() {
+	newKey := func(name string) keyprovider.MasterKeyProvider {
+		key := make([]byte, 32)
+		rand.Read(key)
+		p, err := keyprovider.NewRawAES("my app", name, key)
+		if err != nil {
+			log.Fatal(err)
+		}
+		return p
+	}
+	daily, escrow := newKey("daily"), newKey("escrow")
+
+	both, err := keyprovider.Multi(daily, escrow)
+	if err != nil {
+		log.Fatal(err)
+	}
+	message, header, err := esdk.Encrypt(context.Background(), []byte("hello"), both, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(header.EncryptedDataKeys), "data keys")
+
+	plaintext, _, err := esdk.Decrypt(context.Background(), message, escrow, nil)
+	fmt.Printf("%s, %v\n", plaintext, err)
+	_, _, err = esdk.Decrypt(context.Background(), message, newKey("other"), nil)
+	fmt.Println(errors.Is(err, keyprovider.ErrNoMatch))
+	// Output:
+	// 2 data keys
+	// hello, <nil>
+	// true
+}
+
+// With RequireContext nobody can forget to say which tenant a message is for,
+// when encrypting or when decrypting.
+func ExampleRequireContext() {
+	key := make([]byte, 32)
+	rand.Read(key)
+	aes, err := keyprovider.NewRawAES("my app", "key 1", key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	p, err := keyprovider.RequireContext(aes, "tenant")
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	_, _, err = esdk.Encrypt(context.Background(), []byte("hello"), p, nil)
+	fmt.Println(errors.Is(err, keyprovider.ErrEncryptionContext))
+
+	tenant := map[string]string{"tenant": "42"}
+	message, _, err := esdk.Encrypt(context.Background(), []byte("hello"), p, &esdk.EncryptOptions{EncryptionContext: tenant})
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, _, err = esdk.Decrypt(context.Background(), message, p, nil)
+	fmt.Println(errors.Is(err, keyprovider.ErrEncryptionContext))
+	plaintext, _, err := esdk.Decrypt(context.Background(), message, p, &esdk.DecryptOptions{EncryptionContext: tenant})
+	fmt.Printf("%s, %v\n", plaintext, err)
+	// Output:
+	// true
+	// true
+	// hello, <nil>
+}
+
+// Each cause says why one encrypted data key could not be used.
+func ExampleDecryptError() {
+	newKey := func() keyprovider.MasterKeyProvider {
+		key := make([]byte, 32)
+		rand.Read(key)
+		p, err := keyprovider.NewRawAES("my app", "key 1", key)
+		if err != nil {
+			log.Fatal(err)
+		}
+		return p
+	}
+	message, _, err := esdk.Encrypt(context.Background(), nil, newKey(), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	_, _, err = esdk.Decrypt(context.Background(), message, newKey(), nil)
+	var failure *keyprovider.DecryptError
+	if errors.As(err, &failure) {
+		for _, cause := range failure.Causes {
+			fmt.Println(cause)
+		}
+	}
+	// Output:
+	// encrypted data key 1 ("my app"): not wrapped under this key and encryption context, or altered
+}

@@ -1,0 +1,376 @@
+package keyprovider_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/x509"
+	"encoding/pem"
+	"hash"
+	"math/big"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/suite"
+)
+
+// rsaHash returns the hash of an OAEP padding, or nil.
+func rsaHash(p keyprovider.RSAPadding) hash.Hash {
+	switch p {
+	case keyprovider.OAEPSHA1:
+		return sha1.New()
+	case keyprovider.OAEPSHA256:
+		return sha256.New()
+	case keyprovider.OAEPSHA384:
+		return sha512.New384()
+	case keyprovider.OAEPSHA512:
+		return sha512.New()
+	}
+	return nil
+}
+
+func TestRawRSAEntryLayout(t *testing.T) {
+	for _, padding := range paddings {
+		t.Run(padding.String(), func(t *testing.T) {
+			for _, s := range suite.All() {
+				key := generate(t, newRSA(t, "name", padding), &keyprovider.Request{Suite: s})
+				require.Len(t, key.Plaintext, s.KeySize())
+				require.Equal(t, "namespace", key.Encrypted.ProviderID)
+				require.Equal(t, "name", string(key.Encrypted.ProviderInfo))
+				require.Len(t, key.Encrypted.Ciphertext, 256)
+				var got []byte
+				var err error
+				if h := rsaHash(padding); h != nil {
+					got, err = rsa.DecryptOAEP(h, nil, rsaKey(), key.Encrypted.Ciphertext, nil)
+				} else {
+					got, err = rsa.DecryptPKCS1v15(nil, rsaKey(), key.Encrypted.Ciphertext)
+				}
+				require.NoError(t, err)
+				require.Equal(t, key.Plaintext, got)
+			}
+		})
+	}
+}
+
+func TestRawRSADecryptsOnlyItsOwnPadding(t *testing.T) {
+	for _, written := range paddings {
+		edk := generate(t, newRSA(t, "name", written), request()).Encrypted
+		for _, reading := range paddings {
+			p := newRSA(t, "name", reading)
+			if reading == written {
+				_, err := p.DecryptDataKey(t.Context(), request(), []keyprovider.EncryptedDataKey{edk})
+				require.NoError(t, err)
+				continue
+			}
+			causes := requireRefused(t, p, request(), edk)
+			require.EqualError(t, causes[0], `encrypted data key 1 ("namespace"): not wrapped for this key and padding, or altered`)
+		}
+	}
+}
+
+func TestRawRSAWithAPublicKeyOnlyEncrypts(t *testing.T) {
+	p, err := keyprovider.NewRawRSA("namespace", "name", &rsaKey().PublicKey, nil, keyprovider.OAEPSHA256)
+	require.NoError(t, err)
+	key := generate(t, p, request())
+	causes := requireRefused(t, p, request(), key.Encrypted)
+	require.EqualError(t, causes[0], `raw RSA key "name" of "namespace" has no private key`)
+	got, err := newRSA(t, "name", keyprovider.OAEPSHA256).DecryptDataKey(t.Context(), request(), []keyprovider.EncryptedDataKey{key.Encrypted})
+	require.NoError(t, err)
+	require.Equal(t, key, got)
+}
+
+func TestRawRSAWithAPrivateKeyOnlyDecrypts(t *testing.T) {
+	p, err := keyprovider.NewRawRSA("namespace", "name", nil, rsaKey(), keyprovider.OAEPSHA256)
+	require.NoError(t, err)
+	keys, err := p.MasterKeys(t.Context(), request())
+	require.ErrorIs(t, err, keyprovider.ErrDecryptOnly)
+	require.Nil(t, keys)
+	_, err = p.EncryptDataKey(t.Context(), request(), make([]byte, 32))
+	require.ErrorIs(t, err, keyprovider.ErrDecryptOnly)
+	key, err := p.GenerateDataKey(t.Context(), request())
+	require.ErrorIs(t, err, keyprovider.ErrDecryptOnly)
+	require.Nil(t, key)
+	_, err = keyprovider.Materials(p).EncryptionMaterials(t.Context(), &keyprovider.EncryptionRequest{})
+	require.ErrorIs(t, err, keyprovider.ErrDecryptOnly)
+
+	want := generate(t, newRSA(t, "name", keyprovider.OAEPSHA256), request())
+	got, err := p.DecryptDataKey(t.Context(), request(), []keyprovider.EncryptedDataKey{want.Encrypted})
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+}
+
+func TestRawRSATriesExactlyTheEntriesOfItsNamespaceAndName(t *testing.T) {
+	p := newRSA(t, "name", keyprovider.OAEPSHA256)
+	good := generate(t, p, request()).Encrypted
+	for _, change := range []func(*keyprovider.EncryptedDataKey){
+		func(edk *keyprovider.EncryptedDataKey) { edk.ProviderID = "other" },
+		func(edk *keyprovider.EncryptedDataKey) { edk.ProviderID = "" },
+		func(edk *keyprovider.EncryptedDataKey) { edk.ProviderID = "NAMESPACE" },
+		func(edk *keyprovider.EncryptedDataKey) { edk.ProviderID = "namespace2" },
+		func(edk *keyprovider.EncryptedDataKey) { edk.ProviderInfo = []byte("other") },
+		func(edk *keyprovider.EncryptedDataKey) { edk.ProviderInfo = []byte("name2") },
+		func(edk *keyprovider.EncryptedDataKey) { edk.ProviderInfo = []byte("nam") },
+		func(edk *keyprovider.EncryptedDataKey) { edk.ProviderInfo = nil },
+	} {
+		edk := good
+		change(&edk)
+		causes := requireRefused(t, p, request(), edk)
+		require.ErrorIs(t, causes[0], keyprovider.ErrNoMatch)
+	}
+	tampered := good
+	tampered.Ciphertext = make([]byte, 256)
+	causes := requireRefused(t, p, request(), tampered)
+	require.NotErrorIs(t, causes[0], keyprovider.ErrNoMatch)
+}
+
+func TestRawRSATriesEntriesInOrderUntilOneDecrypts(t *testing.T) {
+	p := newRSA(t, "name", keyprovider.OAEPSHA384)
+	first, second := generate(t, p, request()), generate(t, p, request())
+	tampered := first.Encrypted
+	tampered.Ciphertext = bytes.Repeat([]byte{1}, 256)
+	key, err := p.DecryptDataKey(t.Context(), request(), []keyprovider.EncryptedDataKey{tampered, {}, second.Encrypted, first.Encrypted})
+	require.NoError(t, err)
+	require.Equal(t, second, key)
+}
+
+func TestRawRSARefusesAlteredCiphertexts(t *testing.T) {
+	p := newRSA(t, "name", keyprovider.OAEPSHA1)
+	good := generate(t, p, request()).Encrypted
+	for i := 0; i < len(good.Ciphertext); i += 15 {
+		bad := good
+		bad.Ciphertext = bytes.Clone(good.Ciphertext)
+		bad.Ciphertext[i] ^= 1
+		requireRefused(t, p, request(), bad)
+	}
+	for _, ciphertext := range [][]byte{nil, {1}, good.Ciphertext[1:], good.Ciphertext[:255], append(bytes.Clone(good.Ciphertext), 0),
+		make([]byte, 65535), bytes.Repeat([]byte{0xff}, 256)} {
+		bad := good
+		bad.Ciphertext = ciphertext
+		requireRefused(t, p, request(), bad)
+	}
+}
+
+// A wrong padding and a wrong length cannot be told apart by the error.
+func TestRawRSARefusesADataKeyOfAnotherLengthLikeAnyOther(t *testing.T) {
+	for _, padding := range paddings {
+		p := newRSA(t, "name", padding)
+		good := generate(t, p, request())
+		tampered := good.Encrypted
+		tampered.Ciphertext = make([]byte, 256)
+		want := requireRefused(t, p, request(), tampered)
+		for _, n := range []int{0, 16, 31, 33} {
+			edk, err := p.EncryptDataKey(t.Context(), request(), make([]byte, n))
+			require.NoError(t, err)
+			got := requireRefused(t, p, request(), edk)
+			require.Equal(t, want, got)
+			key, err := p.DecryptDataKey(t.Context(), request(), []keyprovider.EncryptedDataKey{edk, good.Encrypted})
+			require.NoError(t, err)
+			require.Equal(t, good, key)
+		}
+	}
+}
+
+func TestRawRSADataKeyTooLongForTheKeyFails(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 1024)
+	require.NoError(t, err)
+	p, err := keyprovider.NewRawRSA("namespace", "name", &key.PublicKey, key, keyprovider.OAEPSHA512)
+	require.NoError(t, err)
+	edk, err := p.EncryptDataKey(t.Context(), request(), make([]byte, 32)) // 1024 bits hold no bytes under two SHA-512 hashes
+	require.ErrorContains(t, err, `raw RSA key "name" of "namespace"`)
+	require.Zero(t, edk)
+	generated, err := p.GenerateDataKey(t.Context(), request())
+	require.Error(t, err)
+	require.Nil(t, generated)
+}
+
+func TestRawRSAGeneratesNothingForAnUnknownSuite(t *testing.T) {
+	key, err := newRSA(t, "name", keyprovider.OAEPSHA256).GenerateDataKey(t.Context(), &keyprovider.Request{})
+	require.ErrorIs(t, err, format.ErrUnsupportedSuite)
+	require.Nil(t, key)
+}
+
+// otherRSAKey is a second key.
+var otherRSAKey = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
+func TestNewRawRSARefusesKeysThatDoNotBelongTogether(t *testing.T) {
+	p, err := keyprovider.NewRawRSA("namespace", "name", &otherRSAKey().PublicKey, rsaKey(), keyprovider.OAEPSHA256)
+	require.Nil(t, p)
+	require.ErrorContains(t, err, "do not belong together")
+}
+
+func TestNewRawRSARefusesNoKeyAtAll(t *testing.T) {
+	p, err := keyprovider.NewRawRSA("namespace", "name", nil, nil, keyprovider.OAEPSHA256)
+	require.Nil(t, p)
+	require.ErrorContains(t, err, "neither an RSA public key nor a private key")
+}
+
+func TestNewRawRSARefusesUnknownPaddings(t *testing.T) {
+	for _, padding := range []keyprovider.RSAPadding{0, 6, 255} {
+		p, err := keyprovider.NewRawRSA("namespace", "name", &rsaKey().PublicKey, rsaKey(), padding)
+		require.Nil(t, p)
+		require.ErrorContains(t, err, "unknown RSA padding ")
+	}
+}
+
+func TestRSAPaddingString(t *testing.T) {
+	var names []string
+	for p := range keyprovider.OAEPSHA512 + 2 {
+		names = append(names, p.String())
+	}
+	require.Equal(t, []string{"RSA padding 0", "PKCS1-v1_5", "OAEP-SHA1", "OAEP-SHA256", "OAEP-SHA384", "OAEP-SHA512", "RSA padding 6"}, names)
+}
+
+func TestNewRawRSAChecksNamespaceAndName(t *testing.T) {
+	for _, test := range names {
+		t.Run(test.name, func(t *testing.T) {
+			p, err := keyprovider.NewRawRSA(test.namespace, test.keyName, &rsaKey().PublicKey, rsaKey(), keyprovider.OAEPSHA256)
+			if test.want != "" {
+				require.Nil(t, p)
+				require.ErrorContains(t, err, test.want)
+				return
+			}
+			require.NoError(t, err)
+			key := generate(t, p, request())
+			got, err := p.DecryptDataKey(t.Context(), request(), []keyprovider.EncryptedDataKey{key.Encrypted})
+			require.NoError(t, err)
+			require.Equal(t, key, got)
+		})
+	}
+}
+
+// clonePrivate returns a copy of the key without what is precomputed.
+func clonePrivate(key *rsa.PrivateKey) *rsa.PrivateKey {
+	return &rsa.PrivateKey{
+		PublicKey: rsa.PublicKey{N: new(big.Int).Set(key.N), E: key.E},
+		D:         new(big.Int).Set(key.D),
+		Primes:    []*big.Int{new(big.Int).Set(key.Primes[0]), new(big.Int).Set(key.Primes[1])},
+	}
+}
+
+func TestNewRawRSARefusesBadPublicKeys(t *testing.T) {
+	n := rsaKey().N
+	for name, pub := range map[string]*rsa.PublicKey{
+		"zero value":        {},
+		"no modulus":        {E: 65537},
+		"modulus 0":         {N: new(big.Int), E: 65537},
+		"modulus 1":         {N: big.NewInt(1), E: 65537},
+		"negative modulus":  {N: new(big.Int).Neg(n), E: 65537},
+		"512 bits":          {N: new(big.Int).Rsh(n, 1536), E: 65537},
+		"1023 bits":         {N: new(big.Int).Rsh(n, 1025), E: 65537},
+		"no exponent":       {N: n},
+		"negative exponent": {N: n, E: -3},
+		"exponent 1":        {N: n, E: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, err := keyprovider.NewRawRSA("namespace", "name", pub, nil, keyprovider.OAEPSHA256)
+			if err == nil { // what crypto/rsa alone can see is found when the key is used
+				_, err = p.EncryptDataKey(t.Context(), request(), make([]byte, 32))
+			} else {
+				require.Nil(t, p)
+			}
+			require.Error(t, err)
+		})
+	}
+}
+
+func TestNewRawRSARefusesBadPrivateKeys(t *testing.T) {
+	for name, spoil := range map[string]func(*rsa.PrivateKey){
+		"zero value": func(k *rsa.PrivateKey) { *k = rsa.PrivateKey{} },
+		"no modulus": func(k *rsa.PrivateKey) { k.N = nil },
+		"tiny": func(k *rsa.PrivateKey) {
+			k.N = big.NewInt(3233)
+			k.E = 17
+			k.D = big.NewInt(413)
+			k.Primes = []*big.Int{big.NewInt(61), big.NewInt(53)}
+		},
+		"no private exponent":     func(k *rsa.PrivateKey) { k.D = nil },
+		"private exponent 0":      func(k *rsa.PrivateKey) { k.D = new(big.Int) },
+		"negative exponent":       func(k *rsa.PrivateKey) { k.D.Neg(k.D) },
+		"another exponent":        func(k *rsa.PrivateKey) { k.D.Add(k.D, big.NewInt(2)) },
+		"no primes":               func(k *rsa.PrivateKey) { k.Primes = nil },
+		"one prime":               func(k *rsa.PrivateKey) { k.Primes = k.Primes[:1] },
+		"nil primes":              func(k *rsa.PrivateKey) { k.Primes = []*big.Int{nil, nil} },
+		"one nil prime":           func(k *rsa.PrivateKey) { k.Primes[1] = nil },
+		"primes 0":                func(k *rsa.PrivateKey) { k.Primes = []*big.Int{new(big.Int), new(big.Int)} },
+		"primes 1":                func(k *rsa.PrivateKey) { k.Primes = []*big.Int{big.NewInt(1), k.N} },
+		"negative primes":         func(k *rsa.PrivateKey) { k.Primes[0].Neg(k.Primes[0]); k.Primes[1].Neg(k.Primes[1]) },
+		"primes of another key":   func(k *rsa.PrivateKey) { k.Primes = otherRSAKey().Primes },
+		"the same prime twice":    func(k *rsa.PrivateKey) { k.Primes[1] = k.Primes[0] },
+		"three primes":            func(k *rsa.PrivateKey) { k.Primes = append(k.Primes, big.NewInt(3)) },
+		"no public exponent":      func(k *rsa.PrivateKey) { k.E = 0 },
+		"another public exponent": func(k *rsa.PrivateKey) { k.E = 3 },
+		"negative modulus":        func(k *rsa.PrivateKey) { k.N.Neg(k.N) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			key := clonePrivate(rsaKey())
+			spoil(key)
+			for _, pub := range []*rsa.PublicKey{nil, &rsaKey().PublicKey} {
+				p, err := keyprovider.NewRawRSA("namespace", "name", pub, key, keyprovider.OAEPSHA256)
+				require.Error(t, err)
+				require.Nil(t, p)
+			}
+		})
+	}
+}
+
+// crypto/rsa does not check keys of more than two primes at all.
+func TestNewRawRSARefusesMultiPrimeKeys(t *testing.T) {
+	key := clonePrivate(rsaKey())
+	key.Primes = append(key.Primes, big.NewInt(3))
+	key.D.Add(key.D, big.NewInt(2))
+	p, err := keyprovider.NewRawRSA("namespace", "name", nil, key, keyprovider.OAEPSHA256)
+	require.ErrorContains(t, err, "it has 3 primes, need 2")
+	require.Nil(t, p)
+}
+
+func TestRawRSATakesKeysFromPEM(t *testing.T) {
+	spki, err := x509.MarshalPKIXPublicKey(&rsaKey().PublicKey)
+	require.NoError(t, err)
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(rsaKey())
+	require.NoError(t, err)
+	publicPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: spki})
+	privatePEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
+
+	block, _ := pem.Decode(publicPEM)
+	pub, err := x509.ParsePKIXPublicKey(block.Bytes)
+	require.NoError(t, err)
+	block, _ = pem.Decode(privatePEM)
+	priv, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	require.NoError(t, err)
+	p, err := keyprovider.NewRawRSA("namespace", "name", pub.(*rsa.PublicKey), priv.(*rsa.PrivateKey), keyprovider.OAEPSHA256)
+	require.NoError(t, err)
+	key := generate(t, p, request())
+	got, err := p.DecryptDataKey(t.Context(), request(), []keyprovider.EncryptedDataKey{key.Encrypted})
+	require.NoError(t, err)
+	require.Equal(t, key, got)
+}
+
+func TestRawRSACopiesItsKeys(t *testing.T) {
+	key := clonePrivate(rsaKey())
+	pub := &rsa.PublicKey{N: new(big.Int).Set(key.N), E: key.E}
+	p, err := keyprovider.NewRawRSA("namespace", "name", pub, key, keyprovider.OAEPSHA256)
+	require.NoError(t, err)
+	require.True(t, key.Equal(rsaKey()), "the caller's key is not changed")
+	require.True(t, pub.Equal(&rsaKey().PublicKey))
+	for _, n := range append(slices.Clone(key.Primes), key.D, key.N, pub.N) {
+		clear(n.Bits())
+	}
+	want := generate(t, p, request())
+	got, err := p.DecryptDataKey(t.Context(), request(), []keyprovider.EncryptedDataKey{want.Encrypted})
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+}

@@ -1,0 +1,266 @@
+package esdk_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/esdk-go/esdk"
+	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/suite"
+)
+
+// liveHeap returns the bytes of the heap that are in use.
+func liveHeap() uint64 {
+	runtime.GC()
+	runtime.GC() // what finalizers and pools still held
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// A weighed source gives its bytes and, at several places and before its end,
+// notes how much memory is live.
+type weighed struct {
+	b       []byte
+	arrived int
+	base    uint64
+	check   func(arrived int, live int64)
+}
+
+func (w *weighed) Read(p []byte) (int, error) {
+	if w.arrived == len(w.b) || w.arrived%50_000 == 0 {
+		w.check(w.arrived, int64(liveHeap())-int64(w.base))
+	}
+	if w.arrived == len(w.b) {
+		return 0, io.EOF
+	}
+	n := min(len(p), len(w.b)-w.arrived, 50_000-w.arrived%50_000)
+	copy(p, w.b[w.arrived:w.arrived+n])
+	w.arrived += n
+	return n, nil
+}
+
+// Memory grows with what arrives and not with what a message claims.
+func TestHostileClaimsCostNoMemory(t *testing.T) {
+	start := func(id suite.ID) []byte { // to before the encryption context
+		b := binary.BigEndian.AppendUint16([]byte{byte(id.MessageVersion())}, uint16(id))
+		if id.MessageVersion() == 1 {
+			b = binary.BigEndian.AppendUint16([]byte{1, 0x80}, uint16(id))
+		}
+		return append(b, make([]byte, id.MessageIDSize())...)
+	}
+	tinyPairs := func(n int) []byte {
+		b := binary.BigEndian.AppendUint16(nil, uint16(n))
+		for i := range n {
+			b = append(b, 0, 3, byte('0'+i%64), byte('0'+i/64%64), byte('0'+i/4096), 0, 0)
+		}
+		return b
+	}
+	id := suite.AES256GCMHKDFSHA512CommitKey
+	hugeFrames := encrypt(t, id, text(3<<20), esdk.EncryptOptions{FrameLength: 1<<32 - 1})
+	hugeBody := encrypt(t, id, text(3<<20), esdk.EncryptOptions{Unframed: true})
+	binary.BigEndian.PutUint64(hugeBody[layoutBody(t, hugeBody)+12:], 1<<36-32)
+	for name, message := range map[string][]byte{
+		"65,535 bytes of context, few arrive":  append(start(id), 0xff, 0xff, 0, 9, 1),
+		"65,535 bytes of context":              append(append(start(id), 0xff, 0xff), bytes.Repeat([]byte{0xff}, 65_535)...),
+		"9,361 tiny pairs":                     append(append(start(id), 0xff, 0xf9), tinyPairs(9361)...),
+		"65,535 keys, none arrives":            append(start(id), 0, 0, 0xff, 0xff),
+		"65,535 keys, empty ones":              append(append(start(id), 0, 0, 0xff, 0xff), make([]byte, 6*65_535)...),
+		"65,535 keys, empty ones, and the end": append(append(start(id), 0, 0, 0xff, 0xff), append(make([]byte, 6*65_535), append([]byte{2, 0, 0, 16, 0}, make([]byte, 40)...)...)...),
+		"4 GiB frames":                         hugeFrames[:len(hugeFrames)-1],
+		"64 GiB unframed":                      hugeBody,
+	} {
+		t.Run(name, func(t *testing.T) {
+			source := &weighed{b: message}
+			source.check = func(arrived int, live int64) {
+				require.LessOrEqual(t, live, int64(64<<10+16*arrived), "%d bytes have arrived", arrived)
+			}
+			source.base = liveHeap()
+			// The header is taken apart when the provider is asked.
+			p := &asking{rawAES(t), func() { source.check(source.arrived, int64(liveHeap())-int64(source.base)) }}
+			d, err := esdk.NewDecryptReader(bg, source, p, nil)
+			if err == nil {
+				_, err = io.Copy(io.Discard, d)
+			}
+			require.Error(t, err)
+			runtime.KeepAlive(d)
+		})
+	}
+}
+
+// asking is a provider that says when it is asked to decrypt.
+type asking struct {
+	*keyprovider.RawAES
+	asked func()
+}
+
+func (p *asking) DecryptDataKey(ctx context.Context, req *keyprovider.Request, edks []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
+	p.asked()
+	return p.RawAES.DecryptDataKey(ctx, req, edks)
+}
+
+// layoutBody returns where the body of a message starts.
+func layoutBody(t *testing.T, message []byte) int {
+	t.Helper()
+	d := bytes.NewReader(message)
+	r, err := esdk.NewDecryptReader(bg, d, rawAES(t), nil)
+	require.NoError(t, err)
+	raw, err := r.Header().AppendBinary(nil)
+	require.NoError(t, err)
+	return len(raw)
+}
+
+// Streams allocate nothing for a frame: as much for 50 frames as for 500.
+func TestStreamsAllocateNothingPerFrame(t *testing.T) {
+	c := &esdk.Client{Concurrency: 1}
+	for _, id := range []suite.ID{suite.AES256GCMHKDFSHA512CommitKey, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384} {
+		opts := &esdk.EncryptOptions{Suite: id, FrameLength: 1000}
+		buf := make([]byte, 1500)
+		plaintext := text(500_000)
+		for name, run := range map[string]func(n int){
+			"EncryptReader.Read": func(n int) {
+				e, err := c.NewEncryptReader(bg, bytes.NewReader(plaintext[:n]), rawAES(t), opts)
+				require.NoError(t, err)
+				drain(t, e, buf)
+			},
+			"EncryptReader.WriteTo": func(n int) {
+				e, err := c.NewEncryptReader(bg, bytes.NewReader(plaintext[:n]), rawAES(t), opts)
+				require.NoError(t, err)
+				_, err = e.WriteTo(io.Discard)
+				require.NoError(t, err)
+			},
+			"EncryptWriter.Write": func(n int) {
+				w, err := c.NewEncryptWriter(bg, io.Discard, rawAES(t), opts)
+				require.NoError(t, err)
+				for i := 0; i < n; i += 500 {
+					if _, err := w.Write(plaintext[i : i+500]); err != nil {
+						t.Fatal(err)
+					}
+				}
+				require.NoError(t, w.Close())
+			},
+			"EncryptWriter.ReadFrom": func(n int) {
+				w, err := c.NewEncryptWriter(bg, io.Discard, rawAES(t), opts)
+				require.NoError(t, err)
+				_, err = w.ReadFrom(bytes.NewReader(plaintext[:n]))
+				require.NoError(t, err)
+				require.NoError(t, w.Close())
+			},
+		} {
+			few := testing.AllocsPerRun(5, func() { run(100_000) })
+			many := testing.AllocsPerRun(5, func() { run(500_000) })
+			require.InDelta(t, few, many, 40, "%v, %s", id, name) // what ECDSA needs varies
+		}
+		messages := map[int][]byte{100_000: encrypt(t, id, plaintext[:100_000], *opts), 500_000: encrypt(t, id, plaintext, *opts)}
+		for name, run := range map[string]func(n int){
+			"DecryptReader.Read": func(n int) {
+				d, err := c.NewDecryptReader(bg, bytes.NewReader(messages[n]), rawAES(t), nil)
+				require.NoError(t, err)
+				drain(t, d, buf)
+			},
+			"DecryptReader.Read, less than a frame": func(n int) {
+				d, err := c.NewDecryptReader(bg, bytes.NewReader(messages[n]), rawAES(t), nil)
+				require.NoError(t, err)
+				drain(t, d, buf[:600])
+			},
+			"DecryptReader.WriteTo": func(n int) {
+				d, err := c.NewDecryptReader(bg, bytes.NewReader(messages[n]), rawAES(t), nil)
+				require.NoError(t, err)
+				_, err = d.WriteTo(io.Discard)
+				require.NoError(t, err)
+			},
+		} {
+			few := testing.AllocsPerRun(5, func() { run(100_000) })
+			many := testing.AllocsPerRun(5, func() { run(500_000) })
+			require.InDelta(t, few, many, 40, "%v, %s", id, name)
+		}
+	}
+}
+
+func drain(t *testing.T, r io.Reader, buf []byte) {
+	for {
+		if _, err := r.Read(buf); err == io.EOF {
+			return
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Streams keep their buffers small, whatever the number of goroutines: under
+// 4 MiB and two frames.
+func TestStreamsKeepTheirBuffersSmall(t *testing.T) {
+	const size = 24 << 20
+	for _, frameLength := range []int64{1, 100, 4096, 1 << 20, 5 << 20} {
+		for _, workers := range []int{1, 2, 64} {
+			c := &esdk.Client{Concurrency: workers}
+			opts := &esdk.EncryptOptions{Suite: suite.AES256GCMHKDFSHA512CommitKey, FrameLength: frameLength}
+			length := int64(size)
+			if frameLength == 1 {
+				length = 4 << 20
+			}
+			limit := 4<<20 + 2*(frameLength+32)
+			base := int64(liveHeap())
+			seen := 0
+			check := func() {
+				if seen++; seen%40 == 20 {
+					require.LessOrEqual(t, int64(liveHeap())-base, limit, "frames of %d bytes, %d goroutines", frameLength, workers)
+				}
+			}
+			source := io.LimitReader(repeating("0123456789abcdef"), length)
+			e, err := c.NewEncryptReader(bg, readerFunc(func(p []byte) (int, error) { check(); return source.Read(p) }), rawAES(t), opts)
+			require.NoError(t, err)
+			pr, pw := io.Pipe()
+			go func() {
+				_, err := io.Copy(pw, e)
+				pw.CloseWithError(err)
+			}()
+			// Both ends are live at once: the limit is for each.
+			limit *= 2
+			d, err := c.NewDecryptReader(bg, pr, rawAES(t), nil)
+			require.NoError(t, err)
+			n, err := io.Copy(io.Discard, d)
+			require.NoError(t, err)
+			require.Equal(t, length, n)
+		}
+	}
+}
+
+// BenchmarkStream1GiB encrypts and decrypts 1 GiB from a source of unknown
+// length and reports the most memory that was live meanwhile:
+//
+//	go test -run '^$' -bench Stream1GiB -benchtime 1x .
+func BenchmarkStream1GiB(b *testing.B) {
+	const size = 1<<30 + 1
+	for _, id := range []suite.ID{suite.AES256GCMHKDFSHA512CommitKey, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384} {
+		b.Run(fmt.Sprint(id), func(b *testing.B) {
+			b.SetBytes(size)
+			var peak uint64
+			for b.Loop() {
+				base := liveHeap()
+				read := 0
+				source := io.LimitReader(repeating("0123456789abcdef"), size)
+				e, err := esdk.NewEncryptReader(bg, readerFunc(func(p []byte) (int, error) {
+					if read++; read%500 == 0 {
+						peak = max(peak, liveHeap()-base)
+					}
+					return source.Read(p)
+				}), rawAES(b), &esdk.EncryptOptions{Suite: id})
+				require.NoError(b, err)
+				d, err := esdk.NewDecryptReader(bg, e, rawAES(b), nil)
+				require.NoError(b, err)
+				n, err := io.Copy(io.Discard, d)
+				require.NoError(b, err)
+				require.EqualValues(b, size, n)
+			}
+			b.ReportMetric(float64(peak)/(1<<20), "peak-MiB")
+		})
+	}
+}
