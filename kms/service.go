@@ -200,6 +200,44 @@ func (s *service) decrypt(ctx context.Context, key arn, req *keyprovider.Request
 	return &keyprovider.DataKey{Plaintext: out.Plaintext, Encrypted: *edk}, nil
 }
 
+// decryptFirst decrypts the first of keys that can be. choose returns the key
+// to ask for one that a stored key encrypted, or why there is none. If none
+// could be decrypted the causes are not nil; other errors are ctx's.
+func decryptFirst(ctx context.Context, s *service, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey, choose func(stored arn) (arn, error)) (*keyprovider.DataKey, *causes, error) {
+	if s == nil {
+		return nil, nil, errors.New("the provider was not made by New or NewDiscovery")
+	}
+	var failed causes
+	for i := range keys {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		edk := &keys[i]
+		if edk.ProviderID != providerID {
+			continue
+		}
+		stored, err := parseKeyARN(string(edk.ProviderInfo))
+		if err != nil {
+			failed.skip(i, err)
+			continue
+		}
+		key, err := choose(stored)
+		if err != nil {
+			failed.skip(i, err)
+			continue
+		}
+		dataKey, err := s.decrypt(ctx, key, req, edk)
+		if err == nil {
+			return dataKey, nil, nil
+		}
+		if ctx.Err() != nil {
+			return nil, nil, ctx.Err()
+		}
+		failed.try(i, err)
+	}
+	return nil, &failed, nil
+}
+
 // checkLength checks the length of a data key that KMS returned.
 func checkLength(plaintext []byte, req *keyprovider.Request) error {
 	if want := req.Suite.KeySize(); len(plaintext) != want || want == 0 {
