@@ -55,7 +55,7 @@ func AppendFrameHeader(b []byte, f FrameHeader) []byte {
 // is for the caller to check.
 func ParseFrameHeader(b []byte, frameLength uint32) (FrameHeader, error) {
 	if len(b) < regularHeaderSize {
-		return FrameHeader{}, Truncated(int64(len(b)), "frame")
+		return FrameHeader{}, truncated(len(b), "frame")
 	}
 	f := FrameHeader{Sequence: binary.BigEndian.Uint32(b), Length: frameLength}
 	if f.Sequence != finalMarker {
@@ -63,7 +63,7 @@ func ParseFrameHeader(b []byte, frameLength uint32) (FrameHeader, error) {
 		return f, nil
 	}
 	if len(b) < finalHeaderSize {
-		return FrameHeader{}, Truncated(int64(len(b)), "final frame")
+		return FrameHeader{}, truncated(len(b), "final frame")
 	}
 	f.Final = true
 	f.Sequence = binary.BigEndian.Uint32(b[4:])
@@ -96,7 +96,7 @@ func AppendUnframedHeader(b []byte, u UnframedHeader) []byte {
 func ParseUnframedHeader(b []byte) (UnframedHeader, error) {
 	var u UnframedHeader
 	if len(b) < unframedHeaderSize {
-		return u, Truncated(int64(len(b)), "unframed body")
+		return u, truncated(len(b), "unframed body")
 	}
 	copy(u.IV[:], b)
 	u.Length = binary.BigEndian.Uint64(b[suite.IVSize:])
@@ -154,11 +154,11 @@ func AppendFooter(b, signature []byte) ([]byte, error) {
 // *[ParseError] with the offset in b that wraps [io.ErrUnexpectedEOF].
 func ParseFooter(b []byte) (signature []byte, size int, err error) {
 	if len(b) < 2 {
-		return nil, 0, Truncated(int64(len(b)), "footer")
+		return nil, 0, truncated(len(b), "footer")
 	}
 	size = 2 + int(binary.BigEndian.Uint16(b))
 	if len(b) < size {
-		return nil, 0, Truncated(int64(len(b)), "signature")
+		return nil, 0, truncated(len(b), "signature")
 	}
 	return b[2:size], size, nil
 }

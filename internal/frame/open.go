@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"sync/atomic"
 
@@ -98,7 +99,7 @@ func (o *Opener) at(err error) error {
 // Truncated returns the error for a message that ends n bytes after the
 // Opener's place.
 func (o *Opener) Truncated(n int) error {
-	return format.Truncated(o.offset+int64(n), o.field())
+	return &format.ParseError{Offset: o.offset + int64(n), Field: o.field(), Err: io.ErrUnexpectedEOF}
 }
 
 // field names what is due.
