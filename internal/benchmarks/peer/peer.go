@@ -1,0 +1,85 @@
+// Package peer gives the encryptors that are compared one shape: this module
+// and the libraries that people would take instead.
+package peer
+
+import (
+	"bytes"
+	"context"
+	"io"
+
+	"github.com/esdk-go/esdk"
+	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/suite"
+)
+
+// A Peer encrypts and decrypts in the ways that it has; the others are nil.
+type Peer struct {
+	Name string
+
+	Encrypt       func(plaintext []byte) ([]byte, error)
+	Decrypt       func(message []byte) ([]byte, error)
+	EncryptWriter func(w io.Writer) (io.WriteCloser, error)
+	EncryptReader func(r io.Reader) (io.Reader, error)
+	DecryptReader func(r io.Reader) (io.Reader, error)
+}
+
+// Seal encrypts in whatever way p has.
+func (p *Peer) Seal(plaintext []byte) ([]byte, error) {
+	if p.Encrypt != nil {
+		return p.Encrypt(plaintext)
+	}
+	var b bytes.Buffer
+	w, err := p.EncryptWriter(&b)
+	if err == nil {
+		_, err = w.Write(plaintext)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	return b.Bytes(), err
+}
+
+// Open decrypts in whatever way p has.
+func (p *Peer) Open(message []byte) ([]byte, error) {
+	if p.Decrypt != nil {
+		return p.Decrypt(message)
+	}
+	r, err := p.DecryptReader(bytes.NewReader(message))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r)
+}
+
+// Key is the wrapping key, or simply the key, of all peers.
+var Key = bytes.Repeat([]byte{7}, 32)
+
+// Signed and Unsigned are the suites that are measured.
+const (
+	Signed   = suite.AES256GCMHKDFSHA512CommitKeyECDSAP384
+	Unsigned = suite.AES256GCMHKDFSHA512CommitKey
+)
+
+// Esdk is this module under a raw AES key. workers is Client.Concurrency.
+func Esdk(id suite.ID, frameLength, workers int) (*Peer, error) {
+	p, err := keyprovider.NewRawAES("benchmarks", "key", Key)
+	if err != nil {
+		return nil, err
+	}
+	c := &esdk.Client{Concurrency: workers}
+	ctx, opts := context.Background(), &esdk.EncryptOptions{Suite: id, FrameLength: int64(frameLength)}
+	return &Peer{
+		Name: "esdk",
+		Encrypt: func(plaintext []byte) ([]byte, error) {
+			message, _, err := c.Encrypt(ctx, plaintext, p, opts)
+			return message, err
+		},
+		Decrypt: func(message []byte) ([]byte, error) {
+			plaintext, _, err := c.Decrypt(ctx, message, p, nil)
+			return plaintext, err
+		},
+		EncryptWriter: func(w io.Writer) (io.WriteCloser, error) { return c.NewEncryptWriter(ctx, w, p, opts) },
+		EncryptReader: func(r io.Reader) (io.Reader, error) { return c.NewEncryptReader(ctx, r, p, opts) },
+		DecryptReader: func(r io.Reader) (io.Reader, error) { return c.NewDecryptReader(ctx, r, p, nil) },
+	}, nil
+}
