@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"time"
+)
+
+// A contestant does some work in its own way.
+type contestant struct {
+	name  string
+	procs int // GOMAXPROCS meanwhile
+	bytes int // of plaintext that one run takes
+	run   func() error
+}
+
+// A lab races contestants.
+type lab struct {
+	rounds int
+	slice  time.Duration // least time for a contestant in each round
+	size   int           // of large messages
+	cores  int
+	results
+}
+
+// race runs the contestants in turns, so that whatever else the machine does
+// meanwhile slows all of them and not one. What it returns is in their order.
+func (l *lab) race(rounds int, cs ...contestant) ([]outcome, error) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	out := make([]outcome, len(cs))
+	for i, c := range cs {
+		out[i].contestant = c
+	}
+	for round := -1; round < rounds; round++ { // the first to warm up
+		for turn := range cs {
+			i := (turn + round + len(cs)) % len(cs) // nobody always comes after the same
+			runtime.GOMAXPROCS(cs[i].procs)
+			runtime.GC() // each pays for its own garbage only
+			start, runs := time.Now(), 0
+			for runs == 0 || round >= 0 && time.Since(start) < l.slice {
+				if err := cs[i].run(); err != nil {
+					return nil, fmt.Errorf("%s: %w", cs[i].name, err)
+				}
+				runs++
+			}
+			if round >= 0 {
+				out[i].seconds = append(out[i].seconds, time.Since(start).Seconds()/float64(runs))
+			}
+		}
+	}
+	fmt.Fprint(os.Stderr, ".")
+	return out, nil
+}
+
+// An outcome is how long one run of a contestant took in each round.
+type outcome struct {
+	contestant
+	seconds []float64
+}
+
+// A stat is the median and the quartiles.
+type stat struct{ low, median, high float64 }
+
+func newStat(values []float64) stat {
+	v := slices.Sorted(slices.Values(values))
+	at := func(q float64) float64 {
+		x := q * float64(len(v)-1)
+		i := int(x)
+		j := min(i+1, len(v)-1)
+		return v[i] + (x-float64(i))*(v[j]-v[i])
+	}
+	return stat{at(0.25), at(0.5), at(0.75)}
+}
+
+// rate is in MB/s.
+func (o outcome) rate() stat {
+	return o.stat(func(s float64) float64 { return float64(o.bytes) / s / 1e6 })
+}
+
+// micros is the time of one run.
+func (o outcome) micros() stat {
+	return o.stat(func(s float64) float64 { return s * 1e6 })
+}
+
+func (o outcome) stat(f func(float64) float64) stat {
+	v := make([]float64, len(o.seconds))
+	for i, s := range o.seconds {
+		v[i] = f(s)
+	}
+	return newStat(v)
+}
+
+// against is how many times as fast as base o is, byte for byte, each round
+// compared with itself.
+func (o outcome) against(base outcome) stat {
+	v := make([]float64, len(o.seconds))
+	for i := range v {
+		v[i] = base.seconds[i] / float64(base.bytes) * float64(o.bytes) / o.seconds[i]
+	}
+	return newStat(v)
+}
+
+// costOver is how many times as long as base o takes, byte for byte.
+func (o outcome) costOver(base outcome) stat { return base.against(o) }
