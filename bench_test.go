@@ -22,10 +22,6 @@ import (
 func bench(b *testing.B, op func(c *esdk.Client, opts *esdk.EncryptOptions, plaintext, message []byte) error) {
 	for _, id := range []suite.ID{suite.AES256GCMHKDFSHA512CommitKey, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384} {
 		for _, of := range []struct{ size, frame int }{{1 << 10, 4 << 10}, {1 << 20, 4 << 10}, {64 << 20, 4 << 10}, {64 << 20, 64 << 10}, {64 << 20, 1 << 20}} {
-			plaintext := text(of.size)
-			opts := esdk.EncryptOptions{FrameLength: int64(of.frame)}
-			message := encrypt(b, id, plaintext, opts)
-			opts.Suite = id
 			for _, workers := range []int{1, 0} {
 				if workers == 0 && of.size < 1<<20 {
 					continue // one is all that it takes
@@ -35,6 +31,10 @@ func bench(b *testing.B, op func(c *esdk.Client, opts *esdk.EncryptOptions, plai
 					named = "all"
 				}
 				b.Run(fmt.Sprintf("suite=%04X/size=%dKiB/frame=%dKiB/workers=%s", uint16(id), of.size>>10, of.frame>>10, named), func(b *testing.B) {
+					plaintext := text(of.size)
+					opts := esdk.EncryptOptions{FrameLength: int64(of.frame)}
+					message := encrypt(b, id, plaintext, opts)
+					opts.Suite = id
 					b.SetBytes(int64(of.size))
 					b.ReportAllocs()
 					for b.Loop() {
