@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"math"
 	"runtime"
 	"testing"
 
@@ -64,7 +65,7 @@ func TestHostileClaimsCostNoMemory(t *testing.T) {
 		return b
 	}
 	id := suite.AES256GCMHKDFSHA512CommitKey
-	hugeFrames := encrypt(t, id, text(3<<20), esdk.EncryptOptions{FrameLength: 1<<32 - 1})
+	hugeFrames := encrypt(t, id, text(3<<20), esdk.EncryptOptions{FrameLength: min(1<<32-1, math.MaxInt-64)})
 	hugeBody := encrypt(t, id, text(3<<20), esdk.EncryptOptions{Unframed: true})
 	binary.BigEndian.PutUint64(hugeBody[layoutBody(t, hugeBody)+12:], 1<<36-32)
 	for name, message := range map[string][]byte{

@@ -26,6 +26,27 @@ func chunk(workers int) int {
 	return smallChunk
 }
 
+// A source is a reader that is not read again after an error.
+type source struct {
+	r   io.Reader
+	err error
+}
+
+// fill reads until w holds n bytes. If the source ends before, the error is
+// io.EOF.
+func (s *source) fill(w *frame.Window, n, chunk int) error {
+	if s.err == nil && w.Len() < n {
+		s.err = w.Fill(s.r, n, chunk)
+	}
+	if w.Len() >= n {
+		return nil
+	}
+	if s.err != io.EOF {
+		return fmt.Errorf("read: %w", s.err)
+	}
+	return io.EOF
+}
+
 // encryptStream is what EncryptReader and EncryptWriter have in common.
 type encryptStream struct {
 	m     *sealing
@@ -70,25 +91,19 @@ func (s *encryptStream) take(n int) error {
 }
 
 // frames appends whole frames to dst: at least one, and more up to about chunk
-// bytes if r has the plaintext for them at once. If r ends before, what is
-// left stays in s.in, and the error is that of r.
-func (s *encryptStream) frames(dst []byte, r io.Reader, chunk int) ([]byte, error) {
-	length := s.m.FrameLength
-	if have := s.in.Len(); have < length {
-		err := s.in.Fill(r, length, chunk)
-		if tooLong := s.take(s.in.Len() - have); tooLong != nil {
-			return dst, tooLong
-		}
-		if err == io.EOF {
-			if s.in.Len() < length {
-				return dst, io.EOF
-			}
-		} else if err != nil {
-			return dst, fmt.Errorf("read: %w", err)
-		}
+// bytes if r has the plaintext for them at once. If r ends before that, what is
+// left stays in s.in, and the error is io.EOF.
+func (s *encryptStream) frames(dst []byte, r *source, chunk int) ([]byte, error) {
+	length, have := s.m.FrameLength, s.in.Len()
+	err := r.fill(&s.in, length, chunk)
+	if tooLong := s.take(s.in.Len() - have); tooLong != nil {
+		return dst, tooLong
+	}
+	if err != nil {
+		return dst, err
 	}
 	n := min(s.in.Len()/length, max(1, chunk/(length+format.FrameOverhead)))
-	dst, err := s.m.Frames(dst, s.in.Bytes()[:n*length])
+	dst, err = s.m.Frames(dst, s.in.Bytes()[:n*length])
 	s.in.Discard(n * length)
 	return dst, err
 }
@@ -102,7 +117,7 @@ func (s *encryptStream) finish(dst []byte) ([]byte, error) {
 // It is not safe for concurrent use.
 type EncryptReader struct {
 	s       encryptStream
-	r       io.Reader
+	r       source
 	pending []byte // of the message, not given out yet
 }
 
@@ -131,7 +146,7 @@ func (c *Client) NewEncryptReader(ctx context.Context, r io.Reader, p keyprovide
 	if err != nil {
 		return nil, prefixed(err)
 	}
-	return &EncryptReader{s: s, r: r, pending: s.m.raw}, nil
+	return &EncryptReader{s: s, r: source{r: r}, pending: s.m.raw}, nil
 }
 
 // Header returns the header of the message, complete from the start.
@@ -191,7 +206,7 @@ func (e *EncryptReader) WriteTo(w io.Writer) (n int64, err error) {
 
 // more appends the next part of the message to dst.
 func (e *EncryptReader) more(dst []byte, chunk int) ([]byte, error) {
-	dst, err := e.s.frames(dst, e.r, chunk)
+	dst, err := e.s.frames(dst, &e.r, chunk)
 	if err == io.EOF {
 		if dst, err = e.s.finish(dst); err == nil {
 			err = io.EOF
@@ -312,9 +327,9 @@ func (e *EncryptWriter) ReadFrom(r io.Reader) (n int64, err error) {
 	if r == nil {
 		return 0, prefixed(errors.New("nil io.Reader"))
 	}
-	start := e.s.taken
+	from, start := source{r: r}, e.s.taken
 	for err == nil {
-		e.s.out, err = e.s.frames(e.s.out[:0], r, chunk(e.s.m.Workers))
+		e.s.out, err = e.s.frames(e.s.out[:0], &from, chunk(e.s.m.Workers))
 		if err == nil {
 			_, err = write(e.w, e.s.out)
 		}

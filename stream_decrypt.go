@@ -3,7 +3,6 @@ package esdk
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 
@@ -23,12 +22,11 @@ import (
 // not sign them.
 type DecryptReader struct {
 	m       *opening
-	r       io.Reader
+	r       source
 	in      frame.Window // of the message, not opened yet
 	out     []byte       // scratch for plaintext
 	pending []byte       // plaintext that was not given out yet
 	last    bool         // the body, and the footer, were read and verified
-	readErr error        // of r
 	err     error        // what all later calls return
 	closed  bool
 	result  error // of Close
@@ -56,7 +54,7 @@ func (c *Client) NewDecryptReader(ctx context.Context, r io.Reader, p keyprovide
 	if r == nil {
 		return nil, prefixed(errors.New("nil io.Reader"))
 	}
-	d := &DecryptReader{r: r}
+	d := &DecryptReader{r: source{r: r}}
 	m, err := c.open(ctx, headerSource{d}, p, opts)
 	if err != nil {
 		return nil, prefixed(err)
@@ -69,27 +67,12 @@ func (c *Client) NewDecryptReader(ctx context.Context, r io.Reader, p keyprovide
 type headerSource struct{ d *DecryptReader }
 
 func (s headerSource) Read(p []byte) (int, error) {
-	if err := s.d.fill(1, smallChunk); err != nil {
+	if err := s.d.r.fill(&s.d.in, 1, smallChunk); err != nil {
 		return 0, err
 	}
 	n := copy(p, s.d.in.Bytes())
 	s.d.in.Discard(n)
 	return n, nil
-}
-
-// fill reads until n bytes of the message are in d.in. If it ends before, the
-// error is io.EOF.
-func (d *DecryptReader) fill(n, chunk int) error {
-	if d.readErr == nil && d.in.Len() < n {
-		d.readErr = d.in.Fill(d.r, n, chunk)
-	}
-	if d.in.Len() >= n {
-		return nil
-	}
-	if d.readErr != io.EOF {
-		return fmt.Errorf("read: %w", d.readErr)
-	}
-	return io.EOF
 }
 
 // Header returns the header of the message. Its encryption context is
@@ -163,14 +146,14 @@ func (d *DecryptReader) more(dst []byte, chunk int) ([]byte, error) {
 	if d.last {
 		return nil, d.end()
 	}
-	if err := d.fill(d.m.NeedHeader(), chunk); err != nil {
+	if err := d.r.fill(&d.in, d.m.NeedHeader(), chunk); err != nil {
 		return nil, d.truncated(err)
 	}
 	part, err := d.m.Next(d.in.Bytes())
 	if err != nil {
 		return nil, err
 	}
-	if err := d.fill(part.Size, chunk); err != nil {
+	if err := d.r.fill(&d.in, part.Size, chunk); err != nil {
 		return nil, d.truncated(err)
 	}
 	if part.Last {
@@ -214,7 +197,7 @@ func (d *DecryptReader) final(part frame.Part) ([]byte, error) {
 // signature reads the footer and verifies it.
 func (d *DecryptReader) signature() error {
 	for need := 2; ; {
-		err := d.fill(need, smallChunk)
+		err := d.r.fill(&d.in, need, smallChunk)
 		if err != nil && err != io.EOF {
 			return err
 		}
@@ -233,7 +216,7 @@ func (d *DecryptReader) signature() error {
 
 // end makes sure that nothing follows the message.
 func (d *DecryptReader) end() error {
-	if err := d.fill(1, smallChunk); err != nil {
+	if err := d.r.fill(&d.in, 1, smallChunk); err != nil {
 		return err
 	}
 	return ErrTrailingData

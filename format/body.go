@@ -3,6 +3,7 @@ package format
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/esdk-go/esdk/suite"
 )
@@ -55,7 +56,7 @@ func AppendFrameHeader(b []byte, f FrameHeader) []byte {
 // is for the caller to check.
 func ParseFrameHeader(b []byte, frameLength uint32) (FrameHeader, error) {
 	if len(b) < regularHeaderSize {
-		return FrameHeader{}, Truncated(int64(len(b)), "frame")
+		return FrameHeader{}, truncated(len(b), "frame")
 	}
 	f := FrameHeader{Sequence: binary.BigEndian.Uint32(b), Length: frameLength}
 	if f.Sequence != finalMarker {
@@ -63,7 +64,7 @@ func ParseFrameHeader(b []byte, frameLength uint32) (FrameHeader, error) {
 		return f, nil
 	}
 	if len(b) < finalHeaderSize {
-		return FrameHeader{}, Truncated(int64(len(b)), "final frame")
+		return FrameHeader{}, truncated(len(b), "final frame")
 	}
 	f.Final = true
 	f.Sequence = binary.BigEndian.Uint32(b[4:])
@@ -96,7 +97,7 @@ func AppendUnframedHeader(b []byte, u UnframedHeader) []byte {
 func ParseUnframedHeader(b []byte) (UnframedHeader, error) {
 	var u UnframedHeader
 	if len(b) < unframedHeaderSize {
-		return u, Truncated(int64(len(b)), "unframed body")
+		return u, truncated(len(b), "unframed body")
 	}
 	copy(u.IV[:], b)
 	u.Length = binary.BigEndian.Uint64(b[suite.IVSize:])
@@ -126,6 +127,7 @@ var bodyContent = [...]string{
 //
 // It follows data-format/message-body-aad.md of the specification.
 func AppendBodyAAD(b, messageID []byte, kind BodyKind, sequence uint32, length uint64) []byte {
+	b = slices.Grow(b, len(messageID)+len(bodyContent[kind])+12)
 	b = append(b, messageID...)
 	b = append(b, bodyContent[kind]...)
 	b = binary.BigEndian.AppendUint32(b, sequence)
@@ -154,11 +156,11 @@ func AppendFooter(b, signature []byte) ([]byte, error) {
 // *[ParseError] with the offset in b that wraps [io.ErrUnexpectedEOF].
 func ParseFooter(b []byte) (signature []byte, size int, err error) {
 	if len(b) < 2 {
-		return nil, 0, Truncated(int64(len(b)), "footer")
+		return nil, 0, truncated(len(b), "footer")
 	}
 	size = 2 + int(binary.BigEndian.Uint16(b))
 	if len(b) < size {
-		return nil, 0, Truncated(int64(len(b)), "signature")
+		return nil, 0, truncated(len(b), "signature")
 	}
 	return b[2:size], size, nil
 }

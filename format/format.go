@@ -81,9 +81,9 @@ func malformed(offset int, field, reason string, args ...any) error {
 	return &ParseError{int64(offset), field, fmt.Errorf("%w: "+reason, append([]any{ErrMalformed}, args...)...)}
 }
 
-// Truncated returns the error for a message that ends at offset, inside field.
-func Truncated(offset int64, field string) error {
-	return &ParseError{offset, field, io.ErrUnexpectedEOF}
+// truncated returns the error for a message that ends at offset, inside field.
+func truncated(offset int, field string) error {
+	return &ParseError{int64(offset), field, io.ErrUnexpectedEOF}
 }
 
 // A ContentType says how the body of a message is laid out.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"sync/atomic"
 
@@ -98,7 +99,7 @@ func (o *Opener) at(err error) error {
 // Truncated returns the error for a message that ends n bytes after the
 // Opener's place.
 func (o *Opener) Truncated(n int) error {
-	return format.Truncated(o.offset+int64(n), o.field())
+	return &format.ParseError{Offset: o.offset + int64(n), Field: o.field(), Err: io.ErrUnexpectedEOF}
 }
 
 // field names what is due.
@@ -127,6 +128,7 @@ func (o *Opener) Frames(dst, src []byte) (out []byte, used int, err error) {
 	if o.parallel(n) {
 		good, n = o.spreadFrames(room, src, n)
 	} else {
+		o.addLanes(1)
 		for good < n {
 			end := min(good+o.piece(), n)
 			k := o.run(&o.lanes[0], room, src, good, end)
@@ -221,10 +223,9 @@ func (o *Opener) Last(dst, src []byte, p Part) (out []byte, used int, err error)
 	if o.FrameLength == 0 {
 		kind = format.SingleBlock
 	}
-	o.aad = format.AppendBodyAAD(o.aad[:0], o.MessageID, kind, o.next, uint64(p.Length))
-	l := &o.lanes[0]
-	l.nonce = p.iv
-	out, err = o.AEAD.Open(dst, l.nonce[:], src[p.header:], o.aad)
+	o.last.aad = format.AppendBodyAAD(nil, o.MessageID, kind, o.next, uint64(p.Length))
+	o.last.nonce = p.iv
+	out, err = o.AEAD.Open(dst, o.last.nonce[:], src[p.header:], o.last.aad)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%s: %w", o.field(), ErrAuthentication)
 	}

@@ -1,0 +1,290 @@
+package esdk_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/esdk-go/esdk"
+	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/suite"
+)
+
+// exampleProvider returns the provider of the examples.
+func exampleProvider() keyprovider.MasterKeyProvider {
+	key := make([]byte, 32)
+	rand.Read(key)
+	p, err := keyprovider.NewRawAES("my app", "key 1", key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return p
+}
+
+func Example() {
+	ctx := context.Background()
+
+	key := make([]byte, 32) // a real one comes from where you keep secrets
+	rand.Read(key)
+	p, err := keyprovider.NewRawAES("my app", "key 1", key)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	// What the message is about: authenticated with it, but not secret.
+	about := map[string]string{"tenant": "42", "record": "invoice 7"}
+
+	message, _, err := esdk.Encrypt(ctx, []byte("pay 100"), p, &esdk.EncryptOptions{EncryptionContext: about})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	// Decryption fails unless the message is about the same.
+	plaintext, _, err := esdk.Decrypt(ctx, message, p, &esdk.DecryptOptions{EncryptionContext: about})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s\n", plaintext)
+	// Output: pay 100
+}
+
+func ExampleEncrypt() {
+	ctx, p := context.Background(), exampleProvider()
+
+	message, header, err := esdk.Encrypt(ctx, []byte("hello"), p, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(message), "bytes,", header.Suite)
+	// Output: 422 bytes, ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY_ECDSA_P384
+}
+
+// The header that Decrypt returns is authentic, its encryption context
+// included: check that the message is what it should be.
+func ExampleDecrypt() {
+	ctx, p := context.Background(), exampleProvider()
+	message, _, err := esdk.Encrypt(ctx, []byte("hello"), p, &esdk.EncryptOptions{
+		EncryptionContext: map[string]string{"tenant": "42"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	plaintext, header, err := esdk.Decrypt(ctx, message, p, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s, tenant %s\n", plaintext, header.EncryptionContext["tenant"])
+
+	// Or let Decrypt check it.
+	_, _, err = esdk.Decrypt(ctx, message, p, &esdk.DecryptOptions{
+		EncryptionContext: map[string]string{"tenant": "43"},
+	})
+	fmt.Println(errors.Is(err, esdk.ErrEncryptionContext))
+
+	// A message that was changed anywhere gives no plaintext at all.
+	message[len(message)-1] ^= 1
+	_, _, err = esdk.Decrypt(ctx, message, p, nil)
+	fmt.Println(err)
+	// Output:
+	// hello, tenant 42
+	// true
+	// esdk: signature verification failed: the message was altered
+}
+
+// Pairs of required keys are authenticated but not stored: whoever decrypts
+// must know them.
+func ExampleEncryptOptions_requiredContextKeys() {
+	ctx, p := context.Background(), exampleProvider()
+	about := map[string]string{"tenant": "42", "purpose": "backup"}
+
+	message, _, err := esdk.Encrypt(ctx, []byte("hello"), p, &esdk.EncryptOptions{
+		EncryptionContext:   about,
+		RequiredContextKeys: []string{"tenant"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println("stored:", bytes.Contains(message, []byte("purpose")), bytes.Contains(message, []byte("tenant")))
+
+	_, _, err = esdk.Decrypt(ctx, message, p, nil)
+	fmt.Println("without:", err != nil)
+	plaintext, _, err := esdk.Decrypt(ctx, message, p, &esdk.DecryptOptions{
+		EncryptionContext: map[string]string{"tenant": "42"},
+	})
+	fmt.Printf("with: %s, %v\n", plaintext, err)
+	// Output:
+	// stored: true false
+	// without: true
+	// with: hello, <nil>
+}
+
+func ExampleNewEncryptWriter() {
+	ctx, p := context.Background(), exampleProvider()
+	src := strings.NewReader("a file, or what comes over the network")
+	var dst bytes.Buffer
+
+	w, err := esdk.NewEncryptWriter(ctx, &dst, p, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := io.Copy(w, src); err != nil {
+		log.Fatal(err)
+	}
+	if err := w.Close(); err != nil { // writes the end: without it there is no message
+		log.Fatal(err)
+	}
+
+	plaintext, _, err := esdk.Decrypt(ctx, dst.Bytes(), p, nil)
+	fmt.Printf("%s, %v\n", plaintext, err)
+	// Output: a file, or what comes over the network, <nil>
+}
+
+// CloseWithError gives a message up. Without it a deferred Close, on the way out
+// of a function that failed, would make a whole message of half the data.
+func ExampleEncryptWriter_CloseWithError() {
+	ctx, p := context.Background(), exampleProvider()
+	var dst bytes.Buffer
+	writeRows := func(w io.Writer) error {
+		fmt.Fprintln(w, "row 1")
+		return errors.New("the database went away")
+	}
+
+	w, err := esdk.NewEncryptWriter(ctx, &dst, p, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := writeRows(w); err != nil {
+		w.CloseWithError(err)
+	}
+	fmt.Println(w.Close())
+
+	_, _, err = esdk.Decrypt(ctx, dst.Bytes(), p, nil)
+	fmt.Println("cut short:", errors.Is(err, io.ErrUnexpectedEOF))
+	// Output:
+	// the database went away
+	// cut short: true
+}
+
+// The length of the message is known as soon as that of the plaintext is: for
+// uploads that must announce it.
+func ExampleNewEncryptReader() {
+	ctx, p := context.Background(), exampleProvider()
+	src := strings.NewReader(strings.Repeat("0123456789", 100_000))
+
+	r, err := esdk.NewEncryptReader(ctx, src, p, &esdk.EncryptOptions{
+		Suite:       suite.AES256GCMHKDFSHA512CommitKey,
+		FrameLength: 64 << 10,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	length, err := r.Header().MessageLength(src.Size())
+	if err != nil {
+		log.Fatal(err)
+	}
+	n, err := io.Copy(io.Discard, r) // an HTTP request's body, an S3 upload
+	fmt.Println(n == length, err)
+	// Output: true <nil>
+}
+
+// Write what is decrypted where nobody takes it for good, and keep it only if
+// io.Copy returned nil.
+func ExampleNewDecryptReader() {
+	ctx, p := context.Background(), exampleProvider()
+	about := map[string]string{"record": "invoice 7"}
+	message, _, err := esdk.Encrypt(ctx, []byte("pay 100"), p, &esdk.EncryptOptions{EncryptionContext: about})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	src := bytes.NewReader(message)
+	var dst bytes.Buffer // or a file that is renamed at the end
+
+	r, err := esdk.NewDecryptReader(ctx, src, p, &esdk.DecryptOptions{EncryptionContext: about})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := io.Copy(&dst, r); err != nil {
+		dst.Reset() // not the whole message, or not a genuine one
+		log.Fatal(err)
+	}
+	fmt.Println(dst.String())
+	// Output: pay 100
+}
+
+// Close tells whether the message was read to its verified end: for consumers
+// that stop reading where their own format ends.
+func ExampleDecryptReader_Close() {
+	ctx, p := context.Background(), exampleProvider()
+	message, _, err := esdk.Encrypt(ctx, []byte("first line\nsecond line\n"), p, &esdk.EncryptOptions{FrameLength: 8})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	r, err := esdk.NewDecryptReader(ctx, bytes.NewReader(message), p, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	line, err := bufio.NewReader(r).ReadString('\n')
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Print("tentative: ", line)
+	fmt.Println(r.Close())
+	// Output:
+	// tentative: first line
+	// esdk: the message was not read to its verified end
+}
+
+// A Client holds what is to be the same for all calls.
+func ExampleClient() {
+	ctx, p := context.Background(), exampleProvider()
+	client := &esdk.Client{
+		CommitmentPolicy:     suite.RequireEncryptAllowDecrypt, // while there are messages of before commitment
+		MaxEncryptedDataKeys: 3,
+	}
+
+	message, _, err := client.Encrypt(ctx, []byte("hello"), p, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	plaintext, _, err := client.Decrypt(ctx, message, p, nil)
+	fmt.Printf("%s, %v\n", plaintext, err)
+
+	// What the policy forbids is an error, not a surprise.
+	_, _, err = client.Encrypt(ctx, []byte("hello"), p, &esdk.EncryptOptions{Suite: suite.AES256GCM})
+	fmt.Println(errors.Is(err, esdk.ErrCommitmentPolicy))
+	// Output:
+	// hello, <nil>
+	// true
+}
+
+// Every Go snippet of the README is part of an example that runs.
+func TestREADMESnippetsAreExamples(t *testing.T) {
+	squeeze := func(s string) string { return strings.Join(strings.Fields(s), " ") }
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	var examples string
+	for _, name := range []string{"example_test.go", "format/example_test.go", "keyprovider/example_test.go", "kms/example_test.go"} {
+		b, err := os.ReadFile(name)
+		require.NoError(t, err)
+		examples += squeeze(string(b))
+	}
+	snippets := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(string(readme), -1)
+	require.NotEmpty(t, snippets)
+	for _, s := range snippets {
+		require.Contains(t, examples, squeeze(s[1]), "README.md:\n%s", s[1])
+	}
+}

@@ -1,0 +1,141 @@
+package kms
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	singleARN  = "arn:aws:kms:us-east-1:2222222222222:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+	replicaARN = "arn:aws:kms:us-west-2:2222222222222:key/mrk-4321abcd12ab34cd56ef1234567890ab"
+	otherARN   = "arn:aws:kms:us-east-1:2222222222222:key/mrk-4321abcd12ab34cd56ef1234567890ab"
+	aliasARN   = "arn:aws:kms:us-west-2:111122223333:alias/mrk-test"
+)
+
+func TestValidARNsOfKeysAndAliasesParse(t *testing.T) {
+	for _, s := range []string{
+		singleARN, replicaARN, aliasARN,
+		"arn:aws-cn:kms:cn-north-1:1:key/a", "arn:p:kms:r:a:key/with/more/slashes", "arn:p:kms:r:a:alias/a/b",
+	} {
+		a, err := parseARN(s)
+		require.NoError(t, err, s)
+		require.Equal(t, s, a.String())
+	}
+	a, err := parseARN("arn:p:kms:r:a:key/with/more")
+	require.NoError(t, err)
+	require.Equal(t, arn{"p", "r", "a", "key", "with/more"}, a)
+}
+
+func TestMalformedARNsFail(t *testing.T) {
+	for _, s := range []string{
+		"", "arn", ":::::", "arn:aws:kms:us-east-1:1", "arn:aws:kms:us-east-1:1:key/a:b", "arn:aws:kms:us-east-1:1:key/a:",
+		"ARN:aws:kms:us-east-1:1:key/a", "aws:aws:kms:us-east-1:1:key/a", "arn::kms:us-east-1:1:key/a",
+		"arn:aws:s3:us-east-1:1:key/a", "arn:aws:KMS:us-east-1:1:key/a", "arn:aws:kms::1:key/a", "arn:aws:kms:us-east-1::key/a",
+		"arn:aws:kms:us-east-1:1:", "arn:aws:kms:us-east-1:1:key", "arn:aws:kms:us-east-1:1:key/", "arn:aws:kms:us-east-1:1:/a",
+		"arn:aws:kms:us-east-1:1:keys/a", "arn:aws:kms:us-east-1:1:Key/a", "arn:aws:kms:us-east-1:1:key:a", "arn:aws:kms:us-east-1:1:mrk-a",
+		"arn:aws:kms:US-EAST-1:1:key/a", "arn:aws:kms:us.east:1:key/a", "arn:aws:kms:us/east:1:key/a", "arn:aws:kms:us east:1:key/a",
+		"arn:aws:kms:" + strings.Repeat("a", 64) + ":1:key/a", "arn:aws:kms:us-east-1:1:key/" + strings.Repeat("a", 2048),
+		" " + singleARN, singleARN + " ", singleARN + "\n", singleARN + "\xff", "arn:aws:kms:us-east-1:1:key/\u00e4",
+	} {
+		_, err := parseARN(s)
+		require.Error(t, err, s)
+		require.Less(t, len(err.Error()), 1500, "hostile text is cut")
+	}
+	_, err := parseKeyARN(aliasARN)
+	require.ErrorContains(t, err, "alias")
+}
+
+func TestKeyIdentifiersNameTheirRegion(t *testing.T) {
+	for s, region := range map[string]string{
+		singleARN: "us-east-1", aliasARN: "us-west-2", "alias/test": "home", "alias/a/b": "home",
+		"1234abcd-12ab-34cd-56ef-1234567890ab": "home", "mrk-4321abcd": "home",
+	} {
+		id, err := parseKeyID(s, "home")
+		require.NoError(t, err, s)
+		require.Equal(t, region, id.region)
+		require.Equal(t, s, id.text)
+	}
+	for _, s := range []string{"", "alias/", "key/1234", "arn:aws:kms", "a:b", "a b", "a\tb", "alias/a b", "\xff", "alias/\u00e4", strings.Repeat("a", 2049)} {
+		_, err := parseKeyID(s, "home")
+		require.Error(t, err, s)
+	}
+	_, err := parseKeyID("alias/test", "")
+	require.ErrorContains(t, err, `"alias/test" names no Region`)
+}
+
+func TestOnlyKeyIDsThatBeginWithMRKDashAreMultiRegion(t *testing.T) {
+	for s, want := range map[string]bool{
+		replicaARN: true, "mrk-4321": true,
+		singleARN: false, aliasARN: false, "alias/mrk-test": false, "4321-mrk-": false, "mrk4321": false, "mrk": false,
+		"arn:aws:kms:us-east-1:1:key/mrk4321": false, "arn:aws:kms:us-east-1:1:key/a-mrk-1": false,
+	} {
+		id, err := parseKeyID(s, "home")
+		require.NoError(t, err)
+		require.Equal(t, want, id.multiRegion(), s)
+	}
+}
+
+func TestMultiRegionKeysMatchWhateverTheirRegion(t *testing.T) {
+	for _, test := range []struct {
+		configured, stored string
+		want, wantExact    bool
+	}{
+		{singleARN, singleARN, true, true},
+		{replicaARN, replicaARN, true, true},
+		{replicaARN, otherARN, true, false},
+		{otherARN, replicaARN, true, false},
+		{singleARN, strings.Replace(singleARN, "us-east-1", "us-west-2", 1), false, false},
+		{singleARN, otherARN, false, false},
+		{replicaARN, strings.Replace(otherARN, "aws:", "aws-cn:", 1), false, false},
+		{replicaARN, strings.Replace(otherARN, "2222222222222", "1", 1), false, false},
+		{replicaARN, otherARN + "0", false, false},
+		{"mrk-4321abcd12ab34cd56ef1234567890ab", otherARN, false, false},
+		{"1234abcd-12ab-34cd-56ef-1234567890ab", singleARN, false, false},
+		{aliasARN, otherARN, false, false},
+		{"alias/test", singleARN, false, false},
+	} {
+		id, err := parseKeyID(test.configured, "us-east-1")
+		require.NoError(t, err)
+		stored, err := parseKeyARN(test.stored)
+		require.NoError(t, err)
+		require.Equal(t, test.want, id.matches(stored, true), "%v", test)
+		require.Equal(t, test.wantExact, id.matches(stored, false), "%v", test)
+	}
+}
+
+func TestUniquenessNamesAllReplicasOfOneKey(t *testing.T) {
+	check := func(texts ...string) error {
+		var ids []keyID
+		for _, s := range texts {
+			id, err := parseKeyID(s, "home")
+			require.NoError(t, err)
+			ids = append(ids, id)
+		}
+		return checkUnique(ids)
+	}
+	require.NoError(t, check())
+	require.NoError(t, check(singleARN, singleARN), "no multi-Region keys")
+	require.NoError(t, check(replicaARN, "mrk-other", singleARN, "alias/mrk-4321abcd12ab34cd56ef1234567890ab"))
+
+	const bare = "mrk-4321abcd12ab34cd56ef1234567890ab"
+	err := check(replicaARN, singleARN, otherARN, "mrk-a", bare, "mrk-b", "mrk-a")
+	for _, s := range []string{replicaARN, otherARN, bare, "mrk-a"} {
+		require.ErrorContains(t, err, s)
+	}
+	require.NotContains(t, err.Error(), "mrk-b")
+	require.NotContains(t, err.Error(), singleARN)
+}
+
+func FuzzParseARN(f *testing.F) {
+	f.Add(singleARN)
+	f.Add(aliasARN)
+	f.Add("arn:aws:kms:::key/")
+	f.Fuzz(func(t *testing.T, s string) {
+		if a, err := parseARN(s); err == nil {
+			require.Equal(t, s, a.String())
+			require.True(t, validRegion(a.region))
+		}
+	})
+}

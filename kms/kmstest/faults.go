@@ -1,0 +1,110 @@
+package kmstest
+
+import (
+	"net/http"
+	"slices"
+	"time"
+)
+
+// Throttle lets the next n calls fail with ThrottlingException, which clients
+// retry. Zero ends it.
+func (s *Server) Throttle(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.throttled = n
+}
+
+// SetLatency delays each answer by d.
+func (s *Server) SetLatency(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.latency = d
+}
+
+// DenyAccess lets calls of the given operations, such as Decrypt, fail with
+// AccessDeniedException if they are for the key with this ARN; without
+// operations, all calls. It adds to what was denied before.
+func (s *Server) DenyAccess(keyARN string, ops ...string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(ops) == 0 {
+		ops = []string{allOps}
+	}
+	s.denied[keyARN] = append(s.denied[keyARN], ops...)
+}
+
+// AllowAccess undoes DenyAccess for the key.
+func (s *Server) AllowAccess(keyARN string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.denied, keyARN)
+}
+
+const allOps = "*"
+
+// checkAccess fails if the operation is denied for the key.
+func (s *Server) checkAccess(op string, k *key) error {
+	if denied := s.denied[k.arn()]; slices.Contains(denied, op) || slices.Contains(denied, allOps) {
+		return exception("AccessDeniedException", "kmstest is not authorized to perform: kms:%s on resource: %s", op, k.arn())
+	}
+	return nil
+}
+
+// A Reply is an answer that the server gives in place of its own.
+type Reply struct {
+	// Error is the code of an exception, such as "KMSInternalException"; the
+	// fields of a result are not used then.
+	Error   string
+	Message string // of the exception
+	Status  int    // of HTTP; zero: 400 with an Error, else 200
+
+	KeyID          string
+	Plaintext      []byte
+	CiphertextBlob []byte
+}
+
+// Intercept lets f see every call before it is answered. If f returns a Reply
+// that is the answer, as broken as f wants it; with nil, the server answers. f
+// may block, and is called concurrently; a nil f ends it.
+func (s *Server) Intercept(f func(Call) *Reply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.intercept = f
+}
+
+// answer is what the reply says.
+func (r *Reply) answer() (*response, error) {
+	if r.Error != "" {
+		return nil, &apiError{r.Error, r.Message, r.Status}
+	}
+	return &response{KeyId: r.KeyID, Plaintext: r.Plaintext, CiphertextBlob: r.CiphertextBlob, status: r.Status}, nil
+}
+
+// disturb does what tests switched on, and returns the answer if that is one.
+func (s *Server) disturb(r *http.Request, call Call) (*response, error) {
+	s.mu.Lock()
+	latency, intercept := s.latency, s.intercept
+	throttled := s.throttled > 0
+	if throttled {
+		s.throttled--
+	}
+	s.mu.Unlock()
+	if latency > 0 {
+		timer := time.NewTimer(latency)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-r.Context().Done():
+		case <-s.closed:
+		}
+	}
+	if throttled {
+		return nil, exception("ThrottlingException", "too many calls")
+	}
+	if intercept != nil {
+		if reply := intercept(call); reply != nil {
+			return reply.answer()
+		}
+	}
+	return nil, nil
+}

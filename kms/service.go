@@ -1,0 +1,247 @@
+package kms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/keyprovider"
+)
+
+// service is AWS KMS as one provider uses it: a client for each Region, and
+// what every call carries.
+type service struct {
+	region      string // of keys that name none; may be empty
+	grantTokens []string
+	userAgent   func(*awskms.Options)
+	clientFor   func(ctx context.Context, region string) (API, error)
+	keep        map[string]bool // Regions that keep their clients from the first call on
+
+	mu      sync.Mutex
+	clients map[string]*client // by Region
+}
+
+// client is one Region's client. Calls at the same time share it from the
+// first on. In Regions other than those of the program's own keys it stays in
+// the map only once a call has succeeded: messages name these, and hostile ones
+// would fill the map.
+type client struct {
+	ready chan struct{} // closed when the fields below it are set
+	api   API
+	err   error
+	gone  bool // err is because the context of the call that made it was done
+
+	users int // calls that use it now
+	kept  bool
+}
+
+// acquire returns the Region's client and counts the caller as its user until
+// release.
+func (s *service) acquire(ctx context.Context, region string) (*client, error) {
+	for {
+		s.mu.Lock()
+		c, exists := s.clients[region]
+		if !exists {
+			c = &client{ready: make(chan struct{}), kept: s.keep[region]}
+			s.clients[region] = c
+		}
+		c.users++
+		s.mu.Unlock()
+		if !exists {
+			s.open(ctx, region, c)
+		}
+		select {
+		case <-c.ready:
+		case <-ctx.Done():
+			s.release(region, c, false)
+			return nil, ctx.Err()
+		}
+		if c.err == nil {
+			return c, nil
+		}
+		s.release(region, c, false)
+		if !exists || !c.gone || ctx.Err() != nil {
+			return nil, c.err
+		}
+	}
+}
+
+// open makes the client of the entry c.
+func (s *service) open(ctx context.Context, region string, c *client) {
+	c.err = errors.New("Options.ClientFor did not return") // stays if it panics
+	defer func() {
+		if c.err != nil {
+			s.mu.Lock()
+			delete(s.clients, region) // so that the next call makes another
+			s.mu.Unlock()
+		}
+		close(c.ready)
+	}()
+	c.api, c.err = s.clientFor(ctx, region)
+	switch {
+	case c.err != nil:
+		c.gone = ctx.Err() != nil
+		c.err = fmt.Errorf("client for Region %s: %w", region, c.err)
+	case isNil(c.api):
+		c.err = fmt.Errorf("Options.ClientFor returned no client for Region %s", region)
+	}
+}
+
+// release ends a use of c.
+func (s *service) release(region string, c *client, succeeded bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.users--
+	c.kept = c.kept || succeeded
+	if c.users == 0 && !c.kept && s.clients[region] == c {
+		delete(s.clients, region)
+	}
+}
+
+// call lets f use the Region's client. Once ctx is done its error takes the
+// place of what the client says of it.
+func call[Output any](ctx context.Context, s *service, region string, f func(API) (*Output, error)) (*Output, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c, err := s.acquire(ctx, region)
+	if err != nil {
+		return nil, err
+	}
+	out, err := f(c.api)
+	if err == nil && out == nil {
+		err = errors.New("the client returned neither a result nor an error")
+	}
+	s.release(region, c, err == nil)
+	if err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return nil, err
+	}
+	return out, nil
+}
+
+// generate returns a new data key under the key that id names.
+func (s *service) generate(ctx context.Context, id keyID, req *keyprovider.Request) (*keyprovider.DataKey, error) {
+	if !req.Suite.Valid() {
+		return nil, fmt.Errorf("%w: %v", format.ErrUnsupportedSuite, req.Suite)
+	}
+	out, err := call(ctx, s, id.region, func(api API) (*awskms.GenerateDataKeyOutput, error) {
+		return api.GenerateDataKey(ctx, &awskms.GenerateDataKeyInput{
+			KeyId:             aws.String(id.text),
+			NumberOfBytes:     aws.Int32(int32(req.Suite.KeySize())),
+			EncryptionContext: req.EncryptionContext,
+			GrantTokens:       s.grantTokens,
+		}, s.userAgent)
+	})
+	if err != nil {
+		return nil, &KeyError{"GenerateDataKey", id.text, err}
+	}
+	edk, err := id.encryptedBy(out.KeyId, out.CiphertextBlob)
+	if err == nil {
+		err = checkLength(out.Plaintext, req)
+	}
+	if err != nil {
+		clear(out.Plaintext)
+		return nil, &KeyError{"GenerateDataKey", id.text, err}
+	}
+	return &keyprovider.DataKey{Plaintext: out.Plaintext, Encrypted: edk}, nil
+}
+
+// encrypt returns plaintext encrypted under the key that id names.
+func (s *service) encrypt(ctx context.Context, id keyID, req *keyprovider.Request, plaintext []byte) (keyprovider.EncryptedDataKey, error) {
+	out, err := call(ctx, s, id.region, func(api API) (*awskms.EncryptOutput, error) {
+		return api.Encrypt(ctx, &awskms.EncryptInput{
+			KeyId:             aws.String(id.text),
+			Plaintext:         plaintext,
+			EncryptionContext: req.EncryptionContext,
+			GrantTokens:       s.grantTokens,
+		}, s.userAgent)
+	})
+	var edk keyprovider.EncryptedDataKey
+	if err == nil {
+		edk, err = id.encryptedBy(out.KeyId, out.CiphertextBlob)
+	}
+	if err != nil {
+		return keyprovider.EncryptedDataKey{}, &KeyError{"Encrypt", id.text, err}
+	}
+	return edk, nil
+}
+
+// decrypt returns the data key in edk, decrypted by the given key.
+func (s *service) decrypt(ctx context.Context, key arn, req *keyprovider.Request, edk *keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
+	id := key.String()
+	out, err := call(ctx, s, key.region, func(api API) (*awskms.DecryptOutput, error) {
+		return api.Decrypt(ctx, &awskms.DecryptInput{
+			KeyId:             aws.String(id),
+			CiphertextBlob:    edk.Ciphertext,
+			EncryptionContext: req.EncryptionContext,
+			GrantTokens:       s.grantTokens,
+		}, s.userAgent)
+	})
+	if err != nil {
+		return nil, &KeyError{"Decrypt", id, err}
+	}
+	if by := aws.ToString(out.KeyId); by != id {
+		err = fmt.Errorf("the response is of another key, %.200q", by)
+	} else {
+		err = checkLength(out.Plaintext, req)
+	}
+	if err != nil {
+		clear(out.Plaintext)
+		return nil, &KeyError{"Decrypt", id, err}
+	}
+	return &keyprovider.DataKey{Plaintext: out.Plaintext, Encrypted: *edk}, nil
+}
+
+// decryptFirst decrypts the first of keys that can be. choose returns the key
+// to ask for one that a stored key encrypted, or why there is none. If none
+// could be decrypted the causes are not nil; other errors are ctx's.
+func decryptFirst(ctx context.Context, s *service, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey, choose func(stored arn) (arn, error)) (*keyprovider.DataKey, *causes, error) {
+	if s == nil {
+		return nil, nil, errors.New("the provider was not made by New or NewDiscovery")
+	}
+	var failed causes
+	for i := range keys {
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		edk := &keys[i]
+		if edk.ProviderID != providerID {
+			continue
+		}
+		stored, err := parseKeyARN(string(edk.ProviderInfo))
+		if err != nil {
+			failed.skip(i, err)
+			continue
+		}
+		key, err := choose(stored)
+		if err != nil {
+			failed.skip(i, err)
+			continue
+		}
+		dataKey, err := s.decrypt(ctx, key, req, edk)
+		if err == nil {
+			return dataKey, nil, nil
+		}
+		if ctx.Err() != nil {
+			return nil, nil, ctx.Err()
+		}
+		failed.try(i, err)
+	}
+	return nil, &failed, nil
+}
+
+// checkLength checks the length of a data key that KMS returned.
+func checkLength(plaintext []byte, req *keyprovider.Request) error {
+	if want := req.Suite.KeySize(); len(plaintext) != want || want == 0 {
+		return fmt.Errorf("the response has a data key of %d bytes; %v needs %d", len(plaintext), req.Suite, want)
+	}
+	return nil
+}

@@ -1,0 +1,153 @@
+package kms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/esdk-go/esdk/keyprovider"
+)
+
+// A Provider encrypts under given KMS keys and decrypts with these only. It is
+// a [keyprovider.MasterKeyProvider], safe for concurrent use, and prints
+// without credentials.
+type Provider struct {
+	service     *service
+	keys        []keyID
+	multiRegion bool
+}
+
+// New returns a provider for the given KMS keys. All of them protect new
+// messages: the first generates the data key, the others encrypt it. Any one
+// of them decrypts.
+//
+// A key can be given by its ARN, by its ID, by an alias (alias/NAME) or by an
+// alias ARN. Messages always name the key's ARN, and therefore only a key
+// given by its ARN decrypts; encrypt under an alias if it shall be free to
+// move to another key, and decrypt with the ARNs of all keys that it stood
+// for. A key is called in the Region that its ARN names, else in
+// Options.Region, else in that of the configuration.
+//
+// With Options.MultiRegion, a multi-Region key that is given by its ARN
+// decrypts what any of its replicas encrypted, in its own Region.
+//
+// New calls nothing but, without Config and ClientFor, what
+// config.LoadDefaultConfig does. The context is for that only. It fails if no
+// key is given, if a key is given twice, if an identifier is malformed or its
+// Region unknown, or, with Options.MultiRegion, if two keys are replicas of
+// one.
+func New(ctx context.Context, keyIDs []string, opts *Options) (*Provider, error) {
+	if len(keyIDs) == 0 {
+		return nil, errors.New("kms: no key IDs; to decrypt with whatever key a message names, use NewDiscovery")
+	}
+	s, err := newService(ctx, opts)
+	if err != nil {
+		return nil, err
+	}
+	p := &Provider{service: s, multiRegion: opts != nil && opts.MultiRegion}
+	given := make(map[string]bool, len(keyIDs))
+	for i, text := range keyIDs {
+		id, err := parseKeyID(text, s.region)
+		if err != nil {
+			return nil, fmt.Errorf("kms: key %d: %w", i+1, err)
+		}
+		if given[text] {
+			return nil, fmt.Errorf("kms: key %s is given twice", text)
+		}
+		given[text] = true
+		s.keep[id.region] = true
+		p.keys = append(p.keys, id)
+	}
+	if p.multiRegion {
+		if err := checkUnique(p.keys); err != nil {
+			return nil, fmt.Errorf("kms: %w", err)
+		}
+	}
+	return p, nil
+}
+
+// MasterKeys returns the provider's keys in the order in which New was given
+// them.
+func (p *Provider) MasterKeys(context.Context, *keyprovider.Request) ([]keyprovider.MasterKey, error) {
+	keys := make([]keyprovider.MasterKey, len(p.keys))
+	for i, id := range p.keys {
+		keys[i] = masterKey{p.service, id}
+	}
+	return keys, nil
+}
+
+// DecryptDataKey asks KMS for the first of keys that is encrypted under one of
+// the provider's keys and that KMS decrypts.
+func (p *Provider) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
+	key, failed, err := decryptFirst(ctx, p.service, req, keys, p.choose)
+	if failed != nil {
+		return nil, failed.failure(p.String(), p.hint())
+	}
+	return key, err
+}
+
+// choose returns the provider's key that decrypts what is under the stored one.
+func (p *Provider) choose(stored arn) (arn, error) {
+	for _, id := range p.keys {
+		if id.matches(stored, p.multiRegion) {
+			return id.arn, nil
+		}
+	}
+	for _, id := range p.keys {
+		if id.matches(stored, true) {
+			return arn{}, fmt.Errorf("%v is a replica of the provider's %v; Options.MultiRegion would let that decrypt", stored, id.arn)
+		}
+	}
+	return arn{}, fmt.Errorf("%v is not one of the provider's keys", stored)
+}
+
+// hint returns what to do about keys that cannot decrypt, or nil.
+func (p *Provider) hint() error {
+	var others []string
+	for _, id := range p.keys {
+		if !id.isKeyARN() {
+			others = append(others, id.text)
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	return fmt.Errorf("only key ARNs decrypt, not %s: give the ARN of the key, which kms:DescribeKey tells", strings.Join(others, ", "))
+}
+
+// String tells the number of keys.
+func (p Provider) String() string {
+	if len(p.keys) == 1 {
+		return fmt.Sprintf("AWS KMS provider of %s", p.keys[0].text)
+	}
+	return fmt.Sprintf("AWS KMS provider of %d keys", len(p.keys))
+}
+
+// Format writes String, whatever the verb.
+func (p Provider) Format(s fmt.State, _ rune) { io.WriteString(s, p.String()) }
+
+// MarshalText returns String: what encoding/json and log/slog show.
+func (p Provider) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// masterKey is one KMS key of a Provider.
+//
+// It follows framework/aws-kms/aws-kms-mrk-aware-master-key.md of the
+// specification.
+type masterKey struct {
+	service *service
+	id      keyID
+}
+
+func (k masterKey) GenerateDataKey(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
+	return k.service.generate(ctx, k.id, req)
+}
+
+func (k masterKey) EncryptDataKey(ctx context.Context, req *keyprovider.Request, plaintext []byte) (keyprovider.EncryptedDataKey, error) {
+	return k.service.encrypt(ctx, k.id, req, plaintext)
+}
+
+func (k masterKey) String() string { return "AWS KMS key " + k.id.text }
+
+func (k masterKey) Format(s fmt.State, _ rune) { io.WriteString(s, k.String()) }
