@@ -14,7 +14,11 @@ import (
 	"github.com/esdk-go/esdk"
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/suite"
 )
+
+// unsigned messages take less time than signed ones.
+var unsigned = &esdk.EncryptOptions{Suite: suite.AES256GCMHKDFSHA512CommitKey}
 
 // 200 goroutines that need the same data key, which is not there, make one call.
 func TestColdCacheMakesOneCall(t *testing.T) {
@@ -24,7 +28,7 @@ func TestColdCacheMakesOneCall(t *testing.T) {
 		messages := make([][]byte, 200)
 		var wg sync.WaitGroup
 		for i := range messages {
-			wg.Go(func() { messages[i], _ = mustEncrypt(t, c, 10, nil) })
+			wg.Go(func() { messages[i], _ = mustEncrypt(t, c, 10, unsigned) })
 		}
 		wg.Wait()
 		require.EqualValues(t, 1, s.generated.Load())
@@ -53,7 +57,7 @@ func TestColdCacheOfFewMessages(t *testing.T) {
 		var used sync.Map
 		for range 1000 {
 			wg.Go(func() {
-				_, dataKey := mustEncrypt(t, c, 0, &esdk.EncryptOptions{Suite: 0x0478})
+				_, dataKey := mustEncrypt(t, c, 0, unsigned)
 				n, _ := used.LoadOrStore(dataKey, new(atomic.Int64))
 				n.(*atomic.Int64).Add(1)
 			})
@@ -203,14 +207,14 @@ func TestCacheRefreshesBeforeTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newService(t, 20*time.Millisecond)
 		c := newCache(t, s, keyprovider.CacheOptions{MaxAge: 5 * time.Minute})
-		_, first := mustEncrypt(t, c, 1, nil)
+		_, first := mustEncrypt(t, c, 1, unsigned)
 		time.Sleep(5*time.Minute - 10*time.Second)
 		start := time.Now()
 		var wg sync.WaitGroup
 		var waited, renewed atomic.Int64
 		for range 200 {
 			wg.Go(func() {
-				_, dataKey := mustEncrypt(t, c, 1, nil)
+				_, dataKey := mustEncrypt(t, c, 1, unsigned)
 				if dataKey != first {
 					renewed.Add(1)
 				}
@@ -223,7 +227,7 @@ func TestCacheRefreshesBeforeTheEnd(t *testing.T) {
 		require.EqualValues(t, 1, waited.Load())
 		require.EqualValues(t, 1, renewed.Load())
 		require.EqualValues(t, 2, s.generated.Load())
-		_, second := mustEncrypt(t, c, 1, nil)
+		_, second := mustEncrypt(t, c, 1, unsigned)
 		require.NotEqual(t, first, second)
 		require.EqualValues(t, 2, s.generated.Load())
 
@@ -232,13 +236,13 @@ func TestCacheRefreshesBeforeTheEnd(t *testing.T) {
 		s.failWith(down)
 		time.Sleep(5*time.Minute - 10*time.Second - 20*time.Millisecond)
 		for range 9 {
-			_, dataKey := mustEncrypt(t, c, 1, nil)
+			_, dataKey := mustEncrypt(t, c, 1, unsigned)
 			require.Equal(t, second, dataKey)
 			time.Sleep(time.Second)
 		}
 		require.Greater(t, s.generated.Load(), int64(8))
 		time.Sleep(time.Second)
-		_, _, err := esdk.Encrypt(bg, nil, c, nil)
+		_, _, err := esdk.Encrypt(bg, nil, c, unsigned)
 		require.ErrorIs(t, err, down)
 		c.Purge()
 	})
@@ -252,10 +256,11 @@ func TestCacheIsSafeForConcurrentUse(t *testing.T) {
 	for i := range 8 {
 		c := newCache(t, s, keyprovider.CacheOptions{Store: store, Partition: string(rune('a' + i%2)),
 			MaxAge: 5 * time.Millisecond, MaxMessages: 20, MaxBytes: 500, GracePeriod: time.Millisecond})
+		id := []suite.ID{unsigned.Suite, 0}[i/7] // one of them signs, which takes longer
 		wg.Go(func() {
 			for j := range 60 {
 				plaintext := make([]byte, j)
-				message, h, err := esdk.Encrypt(bg, plaintext, c, &esdk.EncryptOptions{EncryptionContext: context1(string(rune('a' + j%4)))})
+				message, h, err := esdk.Encrypt(bg, plaintext, c, &esdk.EncryptOptions{Suite: id, EncryptionContext: context1(string(rune('a' + j%4)))})
 				if err != nil {
 					t.Error(err)
 					return

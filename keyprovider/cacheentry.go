@@ -133,17 +133,26 @@ type cachedDecryption struct{ DecryptionMaterials }
 func (m *cachedDecryption) Clear() { clear(m.DataKey) }
 
 // clone returns a copy that shares nothing but the signing key, which is
-// read-only.
+// read-only. All its bytes are one allocation.
 func (m *EncryptionMaterials) clone() EncryptionMaterials {
 	c := *m
 	c.EncryptionContext = maps.Clone(m.EncryptionContext)
 	c.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
-	c.DataKey = bytes.Clone(m.DataKey)
+	size := len(m.DataKey)
+	for i := range m.EncryptedDataKeys {
+		size += len(m.EncryptedDataKeys[i].ProviderInfo) + len(m.EncryptedDataKeys[i].Ciphertext)
+	}
+	b := make([]byte, 0, size)
+	cut := func(part []byte) []byte {
+		start := len(b)
+		b = append(b, part...)
+		return b[start:len(b):len(b)]
+	}
+	c.DataKey = cut(m.DataKey)
 	c.EncryptedDataKeys = slices.Clone(m.EncryptedDataKeys)
 	for i := range c.EncryptedDataKeys {
 		key := &c.EncryptedDataKeys[i]
-		key.ProviderInfo = bytes.Clone(key.ProviderInfo)
-		key.Ciphertext = bytes.Clone(key.Ciphertext)
+		key.ProviderInfo, key.Ciphertext = cut(key.ProviderInfo), cut(key.Ciphertext)
 	}
 	return c
 }
