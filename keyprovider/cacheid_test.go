@@ -147,3 +147,30 @@ func TestCacheIdentifiersNeedSerialisableRequests(t *testing.T) {
 		require.False(t, ok)
 	}
 }
+
+// Entries that leave the cache leave no data key.
+func TestClearedEntriesHoldNoKeys(t *testing.T) {
+	m, err := defaultManager{testKey(t)}.EncryptionMaterials(t.Context(), &EncryptionRequest{})
+	require.NoError(t, err)
+	e := &cachedEncryption{m.clone()}
+	key := e.DataKey
+	require.Equal(t, m.DataKey, key)
+	e.Clear()
+	require.Equal(t, make([]byte, 32), key)
+	require.Nil(t, e.SigningKey)
+	require.NotNil(t, m.SigningKey)
+	require.NotEqual(t, key, m.DataKey)
+
+	d := &cachedDecryption{(&DecryptionMaterials{DataKey: m.DataKey}).clone()}
+	key = d.DataKey
+	require.Equal(t, m.DataKey, key)
+	d.Clear()
+	require.Equal(t, make([]byte, 32), key)
+	require.NotEqual(t, key, m.DataKey)
+}
+
+func testKey(t *testing.T) *RawAES {
+	p, err := NewRawAES("namespace", "name", make([]byte, 32))
+	require.NoError(t, err)
+	return p
+}

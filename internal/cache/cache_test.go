@@ -202,7 +202,7 @@ func TestViewsShareEntriesEachWithItsLimits(t *testing.T) {
 		lax.want(t, 1, 0, cache.Loaded)
 		time.Sleep(time.Minute - 1)
 		strict.want(t, 1, 0, cache.Hit)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		lax.want(t, 1, 0, cache.Hit)
 		strict.want(t, 1, 0, cache.Loaded) // and the new one replaces the old
 		lax.want(t, 1, 0, cache.Hit)
@@ -229,7 +229,7 @@ func TestRefreshNearTheEnd(t *testing.T) {
 		time.Sleep(50*time.Second - 1)
 		u.want(t, 1, 0, cache.Hit)
 		u.load = slow(1500 * time.Millisecond)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		var wg sync.WaitGroup
 		wg.Go(func() { u.want(t, 1, 0, cache.Loaded) })
 		synctest.Wait()
@@ -239,7 +239,7 @@ func TestRefreshNearTheEnd(t *testing.T) {
 		time.Sleep(time.Second - 1)
 		u.want(t, 1, 0, cache.Hit)
 		require.Equal(t, 2, u.calls)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		wg.Go(func() { u.want(t, 1, 0, cache.Loaded) }) // the first takes longer than the interval
 		synctest.Wait()
 		u.want(t, 1, 0, cache.Hit)
