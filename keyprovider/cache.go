@@ -220,7 +220,7 @@ func (c Cache) check(ctx context.Context, request bool) error {
 
 // caches reports whether the request's data key can be used for others.
 func (c *caching) caches(req *EncryptionRequest) bool {
-	if req.Suite != 0 && req.Suite.KDF() == 0 || c.options.MaxMessages == 1 {
+	if req.Suite != 0 && req.Suite.KDF() == 0 {
 		return false
 	}
 	limit := c.options.MaxBytes

@@ -48,12 +48,13 @@ func TestCachedMaterialsAreCopies(t *testing.T) {
 			m.RequiredContextKeys[0] = "x"
 			clear(m.EncryptedDataKeys[0].Ciphertext)
 			clear(m.EncryptedDataKeys[0].ProviderInfo)
-			_ = append(m.DataKey, 1, 2, 3)
 			clear(m.EncryptedDataKeys)
 			m.SigningKey = nil
 			req = request()
 			m, err = c.EncryptionMaterials(bg, req)
 			require.NoError(t, err)
+			_ = append(m.DataKey, 1, 2, 3)
+			_ = append(m.EncryptedDataKeys[0].ProviderInfo, 1, 2, 3)
 			require.Equal(t, want, *m)
 
 			clear(toRead.EncryptionContext)

@@ -212,10 +212,27 @@ func TestViewsShareEntriesEachWithItsLimits(t *testing.T) {
 		require.Equal(t, cache.Stats{Entries: 1}, strict.Stats())
 		require.Equal(t, cache.Stats{}, lax.Stats())
 
+		// Too old for one, it is not used even while the next is on its way.
+		late := newUser(s, cache.Options{Partition: "a", MaxAge: time.Minute, Grace: 10 * time.Second, Interval: time.Second})
+		lax.want(t, 3, 0, cache.Loaded)
+		time.Sleep(time.Minute)
+		late.load = slow(500 * time.Millisecond)
+		var wg sync.WaitGroup
+		start := time.Now()
+		for _, want := range []cache.Outcome{cache.Loaded, cache.Hit} {
+			wg.Go(func() { late.want(t, 3, 0, want) })
+			synctest.Wait()
+		}
+		wg.Wait()
+		require.Equal(t, 500*time.Millisecond, time.Since(start))
+		lax.Purge()
+
+		strict.want(t, 1, 0, cache.Loaded)
 		other := newUser(s, cache.Options{Partition: "b"})
 		other.want(t, 2, 0, cache.Loaded)
 		lax.Purge()
 		require.Equal(t, 1, s.Len(), "that of the other partition")
+		require.Equal(t, 1, other.Stats().Entries)
 		other.want(t, 2, 0, cache.Hit)
 	})
 }

@@ -38,6 +38,9 @@ func TestOneFlightForAColdEntry(t *testing.T) {
 				}
 				wg.Wait()
 				require.Equal(t, test.calls, u.calls)
+				if test.messages > 0 && int64(test.waiters)%test.messages == 0 {
+					require.Zero(t, s.Len(), "what is used up is not kept")
+				}
 				require.Equal(t, 20*time.Millisecond, time.Since(start), "further flights do not wait for the first")
 			})
 		})
@@ -99,7 +102,7 @@ func TestWaitersHaveTheirOwnContexts(t *testing.T) {
 // A leader that gives up leaves the call to the next that waits.
 func TestTheLeadIsPassedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		u := newUser(cache.New(10), cache.Options{})
+		u := newUser(cache.New(10), cache.Options{Limit: cache.Usage{Messages: 14}})
 		u.load = slow(20 * time.Millisecond)
 		var wg sync.WaitGroup
 		start := time.Now()
@@ -133,7 +136,38 @@ func TestTheLeadIsPassedOn(t *testing.T) {
 		wg.Wait()
 		require.EqualValues(t, 1, loaded.Load())
 		require.Equal(t, 4, u.calls)
-		u.want(t, 1, 0, cache.Hit)
+		for range 4 { // the use of those that gave up is not counted
+			u.want(t, 1, 0, cache.Hit)
+		}
+		u.want(t, 1, 0, cache.Loaded)
+	})
+}
+
+// Who comes with a ctx that is done makes no call.
+func TestADoneContextMakesNoCall(t *testing.T) {
+	u := newUser(cache.New(10), cache.Options{})
+	done, cancel := context.WithCancel(bg)
+	cancel()
+	_, err := u.get(done, 1, cache.Usage{})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Zero(t, u.calls)
+}
+
+// A flight that is full and lands takes nothing from the next one.
+func TestFlightsThatOverlap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := newUser(cache.New(10), cache.Options{Limit: cache.Usage{Messages: 2}})
+		u.load = slow(20 * time.Millisecond)
+		start := time.Now()
+		var wg sync.WaitGroup
+		for i, want := range []cache.Outcome{cache.Loaded, cache.Hit, cache.Loaded, cache.Hit} {
+			time.Sleep(time.Duration([]int{0, 1, 9, 15}[i]) * time.Millisecond) // at 0, 1, 10 and 25 ms
+			wg.Go(func() { u.want(t, 1, 0, want) })
+			synctest.Wait()
+		}
+		wg.Wait()
+		require.Equal(t, 30*time.Millisecond, time.Since(start))
+		require.Equal(t, 2, u.calls)
 	})
 }
 
@@ -240,6 +274,13 @@ func TestPurgeWhileACallIsUnderWay(t *testing.T) {
 		require.Equal(t, 1, u.values[0].cleared)
 		require.Equal(t, 0, u.values[1].cleared)
 		require.Equal(t, 1, s.Len())
+
+		wg.Go(func() { u.want(t, 2, 0, cache.Loaded) })
+		synctest.Wait()
+		s.Purge()
+		wg.Wait()
+		require.Zero(t, s.Len())
+		require.Equal(t, 1, u.values[2].cleared)
 	})
 }
 
