@@ -188,7 +188,9 @@ func (m *changing) DecryptionMaterials(ctx context.Context, req *keyprovider.Dec
 func TestCacheKeepsNoBadMaterials(t *testing.T) {
 	type encryption = keyprovider.EncryptionMaterials
 	type decryption = keyprovider.DecryptionMaterials
-	message, _ := mustEncrypt(t, newAES(t, "key", 32), 3, nil)
+	opts := &esdk.EncryptOptions{EncryptionContext: map[string]string{"a": "1", "b": "2"}, RequiredContextKeys: []string{"b"}}
+	reproduced := &esdk.DecryptOptions{EncryptionContext: map[string]string{"b": "2"}}
+	message, _ := mustEncrypt(t, newAES(t, "key", 32), 3, opts)
 	for name, change := range map[string]func(*encryption) *encryption{
 		"nothing":                func(*encryption) *encryption { return nil },
 		"empty":                  func(*encryption) *encryption { return &encryption{} },
@@ -198,6 +200,7 @@ func TestCacheKeepsNoBadMaterials(t *testing.T) {
 		"policy":                 func(m *encryption) *encryption { m.Suite = suite.AES256GCMHKDFSHA384ECDSAP384; return m },
 		"no key derivation":      func(m *encryption) *encryption { m.Suite = suite.AES256GCM; return m },
 		"required key not in it": func(m *encryption) *encryption { m.RequiredContextKeys = []string{"x"}; return m },
+		"required key dropped":   func(m *encryption) *encryption { m.RequiredContextKeys = nil; return m },
 		"unknown suite":          func(m *encryption) *encryption { m.Suite = 0x0072; return m },
 		"too many encrypted keys": func(m *encryption) *encryption {
 			m.EncryptedDataKeys = make([]keyprovider.EncryptedDataKey, 1<<16)
@@ -208,13 +211,14 @@ func TestCacheKeepsNoBadMaterials(t *testing.T) {
 			m := &changing{inner: newAES(t, "key", 32), encrypt: change}
 			c := newCache(t, m, keyprovider.CacheOptions{})
 			for i := range 3 {
-				_, _, err := esdk.Encrypt(bg, nil, c, nil)
+				_, _, err := esdk.Encrypt(bg, nil, c, opts)
 				require.Error(t, err)
 				require.Equal(t, i+1, m.calls)
 				require.Zero(t, c.Stats().Entries)
 			}
 			m.encrypt = nil
-			mustEncrypt(t, c, 1, nil)
+			mustEncrypt(t, c, 1, opts)
+			require.Equal(t, 1, c.Stats().Entries)
 		})
 	}
 	for name, change := range map[string]func(*decryption) *decryption{
@@ -223,20 +227,28 @@ func TestCacheKeepsNoBadMaterials(t *testing.T) {
 		"short data key":         func(m *decryption) *decryption { m.DataKey = m.DataKey[:16]; return m },
 		"no verification key":    func(m *decryption) *decryption { m.VerificationKey = nil; return m },
 		"another suite":          func(m *decryption) *decryption { m.Suite = suite.AES256GCMHKDFSHA384ECDSAP384; return m },
-		"required key not in it": func(m *decryption) *decryption { m.RequiredContextKeys = []string{"x"}; return m },
+		"required key not in it": func(m *decryption) *decryption { m.RequiredContextKeys = []string{"b", "x"}; return m },
+		"other reproduced value": func(m *decryption) *decryption { m.EncryptionContext["b"] = "3"; return m },
+		"no reproduced pair": func(m *decryption) *decryption {
+			delete(m.EncryptionContext, "b")
+			m.RequiredContextKeys = nil
+			return m
+		},
+		"not bound": func(m *decryption) *decryption { m.RequiredContextKeys = nil; return m },
 	} {
 		t.Run("decryption, "+name, func(t *testing.T) {
 			m := &changing{inner: newAES(t, "key", 32), decrypt: change}
 			c := newCache(t, m, keyprovider.CacheOptions{})
 			for i := range 3 {
-				_, _, err := esdk.Decrypt(bg, message, c, nil)
+				_, _, err := esdk.Decrypt(bg, message, c, reproduced)
 				require.Error(t, err)
 				require.Equal(t, i+1, m.calls)
 				require.Zero(t, c.Stats().Entries)
 			}
 			m.decrypt = nil
-			_, _, err := esdk.Decrypt(bg, message, c, nil)
+			_, _, err := esdk.Decrypt(bg, message, c, reproduced)
 			require.NoError(t, err)
+			require.Equal(t, 1, c.Stats().Entries)
 		})
 	}
 }
