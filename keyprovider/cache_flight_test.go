@@ -22,7 +22,7 @@ var unsigned = &esdk.EncryptOptions{Suite: suite.AES256GCMHKDFSHA512CommitKey}
 
 // 200 goroutines that need the same data key, which is not there, make one call.
 func TestColdCacheMakesOneCall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		s := newService(t, 20*time.Millisecond)
 		c := newCache(t, s, keyprovider.CacheOptions{})
 		messages := make([][]byte, 200)
@@ -49,7 +49,7 @@ func TestColdCacheMakesOneCall(t *testing.T) {
 // As many calls as the limit of messages demands, at the same time: also if
 // all messages come at once.
 func TestColdCacheOfFewMessages(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		s := newService(t, 20*time.Millisecond)
 		c := newCache(t, s, keyprovider.CacheOptions{MaxMessages: 100})
 		start := time.Now()
@@ -75,7 +75,7 @@ func TestColdCacheOfFewMessages(t *testing.T) {
 
 // The ctx of one that waits frees that one, and fails none of the others.
 func TestCacheWaitersHaveTheirOwnContexts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		s := newService(t, 20*time.Millisecond)
 		c := newCache(t, s, keyprovider.CacheOptions{})
 		var wg sync.WaitGroup
@@ -101,7 +101,7 @@ func TestCacheWaitersHaveTheirOwnContexts(t *testing.T) {
 
 // If the ctx of the one that makes the call ends it, the next makes another.
 func TestCachePassesTheCallOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		s := newService(t, 20*time.Millisecond)
 		c := newCache(t, s, keyprovider.CacheOptions{})
 		start := time.Now()
@@ -127,7 +127,7 @@ func TestCachePassesTheCallOn(t *testing.T) {
 
 // An error is that of all who waited for the call, and is not kept.
 func TestCacheKeepsNoErrors(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		s := newService(t, 20*time.Millisecond)
 		c := newCache(t, s, keyprovider.CacheOptions{})
 		throttled := errors.New("throttled")
@@ -160,7 +160,7 @@ func TestCacheKeepsNoErrors(t *testing.T) {
 // Who allows fewer data keys than there are fails, and none of those who
 // allow them, whoever made the call.
 func TestCacheKeepsKeyLimitsApart(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		s := newService(t, 20*time.Millisecond)
 		p := newMulti(t, s, newAES(t, "second", 16))
 		c := newCache(t, slowManager{inner: p}, keyprovider.CacheOptions{})
@@ -204,7 +204,7 @@ func (m slowManager) DecryptionMaterials(ctx context.Context, req *keyprovider.D
 
 // Near its end one message renews the data key while the others use it.
 func TestCacheRefreshesBeforeTheEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		s := newService(t, 20*time.Millisecond)
 		c := newCache(t, s, keyprovider.CacheOptions{MaxAge: 5 * time.Minute})
 		_, first := mustEncrypt(t, c, 1, unsigned)

@@ -2,9 +2,11 @@ package keyprovider_test
 
 import (
 	"context"
+	"crypto/fips140"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -16,6 +18,16 @@ import (
 )
 
 var bg = context.Background()
+
+// bubble runs f with a clock of its own. In FIPS 140 mode crypto/rand gathers
+// entropy from the clock and fails if it stands still.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	if fips140.Enabled() {
+		t.Skip("crypto/rand in FIPS 140 mode does not work with the clock of testing/synctest")
+	}
+	synctest.Test(t, f)
+}
 
 // A service is a provider that is far away: its calls are counted, take time
 // and can fail.

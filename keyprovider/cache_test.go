@@ -122,7 +122,7 @@ func TestCacheLimits(t *testing.T) {
 			[]message{{0, 1, 1}, {40*time.Second - 1, 1, 1}, {1, 1, 2}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
 				s := newService(t, 0)
 				c := newCache(t, s, test.opts)
 				for i, m := range test.messages {
@@ -169,7 +169,7 @@ func TestCacheLimitsOfStreams(t *testing.T) {
 
 // Decryption is limited by age alone.
 func TestCacheLimitsOfDecryption(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		s := newService(t, 0)
 		message, _ := mustEncrypt(t, s, 1000, nil)
 		c := newCache(t, s, keyprovider.CacheOptions{MaxAge: time.Minute, MaxMessages: 1, MaxBytes: 1, GracePeriod: -1})
@@ -287,7 +287,7 @@ func TestCachesShareEntriesAtEqualPartitions(t *testing.T) {
 }
 
 func TestCacheStats(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		s := newService(t, time.Second)
 		c := newCache(t, s, keyprovider.CacheOptions{MaxAge: time.Minute, MaxMessages: 3, MaxBytes: 10})
 		for range 2 {
