@@ -14,6 +14,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash"
+	"slices"
 )
 
 const (
@@ -34,6 +35,8 @@ type Body struct {
 	digest      hash.Hash
 
 	in, out []byte // reused: a frame's source, a frame's result
+	arena   []byte // where these are
+	turn    int
 }
 
 // NewBody returns a Body of frames of frameLength bytes. If it is signed,
@@ -51,8 +54,7 @@ func NewBody(key, messageID []byte, frameLength int, signed bool) (*Body, error)
 		aead:        aead,
 		frameLength: frameLength,
 		aad:         append([]byte(nil), messageID...),
-		in:          make([]byte, frameLength+overhead),
-		out:         make([]byte, frameLength+overhead),
+		arena:       make([]byte, 2*(frameLength+overhead+places*pageSize)),
 	}
 	b.aad = append(b.aad, kind...)
 	b.seqAt = len(b.aad)
@@ -62,6 +64,21 @@ func NewBody(key, messageID []byte, frameLength int, signed bool) (*Body, error)
 		b.digest = sha512.New384()
 	}
 	return b, nil
+}
+
+const (
+	pageSize = 4 << 10
+	places   = 64
+)
+
+// move gives in and out another place in memory. How well a core's cache does
+// depends on addresses, with short frames by a sixth, and a floor should have
+// neither good nor bad luck with them for all of a process.
+func (b *Body) move() {
+	n := b.frameLength + overhead
+	b.in = b.arena[b.turn%places*pageSize:][:n]
+	b.out = b.arena[len(b.arena)/2+b.turn*5%places*pageSize:][:n]
+	b.turn++
 }
 
 // seal appends frame i to dst, which has the room.
@@ -92,6 +109,7 @@ func (b *Body) open(dst, frame []byte, i int) ([]byte, error) {
 // Writer seals plaintext, whose length must be a multiple of the frame length,
 // frame by frame into one reused buffer: the floor of an encrypting writer.
 func (b *Body) Writer(plaintext []byte) {
+	b.move()
 	for i := range len(plaintext) / b.frameLength {
 		b.seal(b.out[:0], plaintext[i*b.frameLength:(i+1)*b.frameLength], i)
 	}
@@ -100,6 +118,7 @@ func (b *Body) Writer(plaintext []byte) {
 // Reader does the same with each frame's plaintext copied to a reused buffer
 // first, as a reader must have it from its source.
 func (b *Body) Reader(plaintext []byte) {
+	b.move()
 	for i := range len(plaintext) / b.frameLength {
 		n := copy(b.in, plaintext[i*b.frameLength:(i+1)*b.frameLength])
 		b.seal(b.out[:0], b.in[:n], i)
@@ -108,6 +127,7 @@ func (b *Body) Reader(plaintext []byte) {
 
 // DecryptReader opens the frames in body, each copied to a reused buffer first.
 func (b *Body) DecryptReader(body []byte) error {
+	b.move()
 	stride := b.frameLength + overhead
 	for i := range len(body) / stride {
 		n := copy(b.in, body[i*stride:(i+1)*stride])
@@ -121,7 +141,7 @@ func (b *Body) DecryptReader(body []byte) error {
 // Encrypt returns the frames that hold plaintext, in memory of its own.
 func (b *Body) Encrypt(plaintext []byte) []byte {
 	n := len(plaintext) / b.frameLength
-	body := make([]byte, 0, n*(b.frameLength+overhead))
+	body := slices.Grow([]byte(nil), n*(b.frameLength+overhead)) // faster than make
 	for i := range n {
 		body = b.seal(body, plaintext[i*b.frameLength:(i+1)*b.frameLength], i)
 	}
@@ -132,7 +152,7 @@ func (b *Body) Encrypt(plaintext []byte) []byte {
 func (b *Body) Decrypt(body []byte) ([]byte, error) {
 	stride := b.frameLength + overhead
 	n := len(body) / stride
-	plaintext := make([]byte, 0, n*b.frameLength)
+	plaintext := slices.Grow([]byte(nil), n*b.frameLength)
 	for i := range n {
 		var err error
 		if plaintext, err = b.open(plaintext, body[i*stride:(i+1)*stride], i); err != nil {
