@@ -233,24 +233,25 @@ func TestStreamsKeepTheirBuffersSmall(t *testing.T) {
 			if frameLength == 1 {
 				length = 4 << 20
 			}
-			limit := 4<<20 + 2*(frameLength+32)
+			limit := 2 * (4<<20 + 2*(frameLength+32)) // of both ends, which are live at once
 			base := int64(liveHeap())
-			seen := 0
-			check := func() {
-				if seen++; seen%40 == 20 {
+			read, next := 0, 1<<20
+			source := io.LimitReader(repeating("0123456789abcdef"), length)
+			weighing := readerFunc(func(p []byte) (int, error) {
+				n, err := source.Read(p)
+				if read += n; read >= next { // while what was read is in the buffers
+					next = read + 1<<20
 					require.LessOrEqual(t, int64(liveHeap())-base, limit, "frames of %d bytes, %d goroutines", frameLength, workers)
 				}
-			}
-			source := io.LimitReader(repeating("0123456789abcdef"), length)
-			e, err := c.NewEncryptReader(bg, readerFunc(func(p []byte) (int, error) { check(); return source.Read(p) }), rawAES(t), opts)
+				return n, err
+			})
+			e, err := c.NewEncryptReader(bg, weighing, rawAES(t), opts)
 			require.NoError(t, err)
 			pr, pw := io.Pipe()
 			go func() {
 				_, err := io.Copy(pw, e)
 				pw.CloseWithError(err)
 			}()
-			// Both ends are live at once: the limit is for each.
-			limit *= 2
 			d, err := c.NewDecryptReader(bg, pr, rawAES(t), nil)
 			require.NoError(t, err)
 			n, err := io.Copy(io.Discard, d)
