@@ -21,6 +21,8 @@ type Peer struct {
 	EncryptWriter func(w io.Writer) (io.WriteCloser, error)
 	EncryptReader func(r io.Reader) (io.Reader, error)
 	DecryptReader func(r io.Reader) (io.Reader, error)
+
+	Buffer int // what its readers are to be read with; 0: what io.Copy does
 }
 
 // Seal encrypts in whatever way p has.

@@ -35,7 +35,7 @@ func twoCores(l *lab) error {
 	t := l.table("Two cores, messages of "+length(l.size),
 		"`Client.Concurrency` and GOMAXPROCS 2. Each cell: speed, and ratio to the floor on one core (0478) or to SHA-384 alone (0578).", "", "suite", "4 KiB frames", "64 KiB", "1 MiB")
 	return l.overOperations(t, func(m *material, op operation) (string, error) {
-		base, text, limit := m.floorOf(op), fmt.Sprintf("two cores, unsigned, times the floor on one: %s", "reader and decrypt"), op.two
+		base, text, limit := m.floorOf(op), "two cores, unsigned, times the floor on one: reader and decrypt", op.two
 		if op.two == 1.6 {
 			text = "two cores, unsigned, times the floor on one: writer and one-shot encrypt"
 		}
@@ -94,81 +94,86 @@ func (l *lab) overOperations(t *table, cell func(*material, operation) (string, 
 // streamingPeers compares streams with those of sio, tink and age.
 func streamingPeers(l *lab) error {
 	t := l.table("Streams of the peers, "+length(l.size),
-		"Pieces of 64 KiB, unsigned; tink's second line has its template of 1 MiB. age uses ChaCha20-Poly1305, the others AES-256-GCM. "+
+		"Pieces of 64 KiB, unsigned, through io.Copy; some lines are of pieces or buffers of 1 MiB. age uses ChaCha20-Poly1305, the others AES-256-GCM. "+
 			"All but the line that says so on one core. Each cell: speed, and ratio to sio's.", "", "writer", "encrypting reader", "decrypting reader")
 	const pieces = 64 << 10
 	m, err := newMaterial(peer.Unsigned, pieces, noise(l.size))
 	if err != nil {
 		return err
 	}
-	sio, err := peer.Sio()
-	if err != nil {
-		return err
+	rows := [][]string{{"floor"}, {"esdk"}}
+	if l.cores > 1 {
+		rows = append(rows, []string{"esdk, two cores"})
 	}
-	tink, err := peer.Tink(pieces)
-	if err != nil {
-		return err
-	}
-	tinkLarge, err := peer.Tink(1 << 20)
-	if err != nil {
-		return err
-	}
-	age, err := peer.Age()
-	if err != nil {
-		return err
-	}
-	rows := [][]string{{"floor"}, {"esdk"}, {"esdk, two cores"}, {"sio"}, {"tink"}, {"tink, 1 MiB"}, {"age"}}
-	for _, i := range []int{0, 2, 3} { // the operations that streams have
-		op := operations[i]
-		one, err := m.esdk(op, 1)
+	ours := len(rows)
+	var peers []*peer.Peer
+	var messages [][]byte
+	for _, made := range []struct {
+		name   string
+		buffer int
+		peer   func() (*peer.Peer, error)
+	}{
+		{"sio", 0, peer.Sio},
+		{"sio, read in 1 MiB", 1 << 20, peer.Sio},
+		{"tink", 0, func() (*peer.Peer, error) { return peer.Tink(pieces) }},
+		{"tink, 1 MiB", 1 << 20, func() (*peer.Peer, error) { return peer.Tink(1 << 20) }},
+		{"age", 0, peer.Age},
+	} {
+		p, err := made.peer()
 		if err != nil {
 			return err
 		}
-		two, err := m.esdk(op, 2)
+		p.Buffer = made.buffer
+		message, err := p.Seal(m.plaintext)
 		if err != nil {
 			return err
 		}
-		cs := []contestant{m.floorOf(op), one, two}
-		for _, p := range []*peer.Peer{sio, tink, tinkLarge, age} {
-			message, err := p.Seal(m.plaintext)
+		peers, messages, rows = append(peers, p), append(messages, message), append(rows, []string{made.name})
+	}
+	for _, name := range []string{"EncryptWriter", "EncryptReader", "DecryptReader"} {
+		op := named(name)
+		cs := []contestant{m.floorOf(op)}
+		for cores := 1; cores < ours; cores++ {
+			c, err := m.esdk(op, cores)
 			if err != nil {
 				return err
 			}
-			c := contestant{p.Name, 1, l.size, func() error { return op.run(p, m.plaintext, message) }}
-			if op.name == "EncryptReader" && p.EncryptReader == nil {
-				c.run = nil
-			}
 			cs = append(cs, c)
 		}
-		raced := []contestant{}
-		for _, c := range cs {
-			if c.run != nil && c.procs <= l.cores {
-				raced = append(raced, c)
-			}
+		at := make([]int, len(rows)) // where the outcome of a row is; 0: there is none
+		for i := range cs {
+			at[i] = i
 		}
-		out, err := l.race(l.rounds, raced...)
+		for i, p := range peers {
+			if name == "EncryptReader" && p.EncryptReader == nil || name == "EncryptWriter" && p.Buffer > 0 && p.Name == "sio" {
+				continue
+			}
+			at[ours+i] = len(cs)
+			cs = append(cs, contestant{p.Name, 1, l.size, func() error { return op.run(p, m.plaintext, messages[i]) }})
+		}
+		out, err := l.race(l.rounds, cs...)
 		if err != nil {
 			return err
 		}
-		var base outcome
-		for _, o := range out {
-			if o.name == "sio" {
-				base = o
+		for i := range rows {
+			cell := "-"
+			if at[i] > 0 || i == 0 {
+				o := out[at[i]]
+				cell = o.rate().number() + ", " + o.against(out[at[ours]]).spread()
 			}
+			rows[i] = append(rows[i], cell)
 		}
-		next := 0
-		for k, c := range cs {
-			if c.run == nil || c.procs > l.cores {
-				rows[k] = append(rows[k], "-")
+		for i := ours; i < ours+2; i++ { // sio
+			if at[i] == 0 {
 				continue
 			}
-			o := out[next]
-			next++
-			rows[k] = append(rows[k], o.rate().number()+", "+o.against(base).spread())
-			if o.name == "esdk" && o.procs == 1 {
-				l.atLeast("64 KiB, one core, times sio", 1, op.name, o.against(base))
-			} else if o.name == "esdk" {
-				l.atLeast("64 KiB, two cores, times sio", 1.5, op.name, o.against(base))
+			which := name
+			if i > ours {
+				which += ", sio read in 1 MiB"
+			}
+			l.atLeast("64 KiB, one core, times sio", 1, which, out[1].against(out[at[i]]))
+			if ours > 2 {
+				l.atLeast("64 KiB, two cores, times sio", 1.5, which, out[2].against(out[at[i]]))
 			}
 		}
 	}
@@ -211,7 +216,7 @@ func officialSDK(l *lab) error {
 					return err
 				}
 				ratio := out[1].against(out[0])
-				l.atLeast(text, limit, fmt.Sprintf("%s, %d cores", op.name, cores), ratio)
+				l.atLeast(text, limit, op.name+", "+coresName(cores), ratio)
 				t.add(op.name, number(id), fmt.Sprint(cores), out[0].rate().number(), out[1].rate().number(), ratio.spread())
 			}
 		}

@@ -156,7 +156,7 @@ func roundTrip(p *peer.Peer, size int) error {
 			return err
 		}
 		r, err := p.DecryptReader(f)
-		return readAll(r, err, size)
+		return readAll(r, err, 0, size)
 	}
 	plaintext := make([]byte, size)
 	if _, err := io.ReadFull(repeated(size), plaintext); err != nil {
@@ -211,7 +211,7 @@ func heapChild(which string, size int) error {
 		if r, err = p.EncryptReader(repeated(size)); err == nil {
 			w.r = r
 			r, err = p.DecryptReader(w)
-			err = readAll(r, err, size)
+			err = readAll(r, err, 0, size)
 		}
 	}
 	w.look()

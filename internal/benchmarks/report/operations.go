@@ -36,11 +36,11 @@ var operations = []operation{
 	}, readerFloor, 1.4},
 	{"EncryptReader", func(p *peer.Peer, plaintext, _ []byte) error {
 		r, err := p.EncryptReader(bytes.NewReader(plaintext))
-		return readAll(r, err, -1)
+		return readAll(r, err, p.Buffer, -1)
 	}, readerFloor, 1.4},
 	{"DecryptReader", func(p *peer.Peer, plaintext, message []byte) error {
 		r, err := p.DecryptReader(bytes.NewReader(message))
-		return readAll(r, err, len(plaintext))
+		return readAll(r, err, p.Buffer, len(plaintext))
 	}, decryptReaderFloor, 1.4},
 	{"Encrypt", func(p *peer.Peer, plaintext, _ []byte) error {
 		_, err := p.Encrypt(plaintext)
@@ -68,7 +68,7 @@ func decryptReaderFloor(b *floor.Body, _, body []byte) error {
 }
 
 // sink takes writes and nothing else, so that io.Copy leaves the size of the
-// pieces to the reader if that has WriteTo, else to copyBuffer.
+// pieces to the reader if that has WriteTo, and has a buffer of 32 KiB if not.
 type sink struct{}
 
 func (sink) Write(p []byte) (int, error) { return len(p), nil }
@@ -76,10 +76,6 @@ func (sink) Write(p []byte) (int, error) { return len(p), nil }
 // onlyReader hides the WriteTo of a reader, so that it is read piece by piece
 // as a file or a connection is.
 type onlyReader struct{ io.Reader }
-
-// copyBuffer is for peers without WriteTo, more than any of them works on at
-// a time.
-var copyBuffer = make([]byte, 128<<10)
 
 func writeAll(p *peer.Peer, r io.Reader) error {
 	w, err := p.EncryptWriter(sink{})
@@ -92,12 +88,17 @@ func writeAll(p *peer.Peer, r io.Reader) error {
 	return w.Close()
 }
 
-// readAll reads r to its end. If size is not negative it must give that many bytes.
-func readAll(r io.Reader, err error, size int) error {
+// readAll reads r to its end, with a buffer of that size if it is not 0 and r
+// has no WriteTo. If size is not negative it must give that many bytes.
+func readAll(r io.Reader, err error, buffer, size int) error {
 	if err != nil {
 		return err
 	}
-	n, err := io.CopyBuffer(sink{}, r, copyBuffer)
+	var buf []byte
+	if buffer > 0 {
+		buf = make([]byte, buffer)
+	}
+	n, err := io.CopyBuffer(sink{}, r, buf)
 	if err == nil && size >= 0 && n != int64(size) {
 		err = fmt.Errorf("%d bytes decrypted to %d", size, n)
 	}

@@ -236,7 +236,7 @@ func longStreams(l *lab) error {
 				run  func(n int) error
 			}{
 				{"EncryptWriter", func(n int) error { return writeAll(p, repeated(n)) }},
-				{"EncryptReader", func(n int) error { r, err := p.EncryptReader(repeated(n)); return readAll(r, err, -1) }},
+				{"EncryptReader", func(n int) error { r, err := p.EncryptReader(repeated(n)); return readAll(r, err, 0, -1) }},
 			} {
 				out, err := l.race((l.rounds+2)/3, contestant{"short", cores, short, func() error { return op.run(short) }}, contestant{"long", cores, long, func() error { return op.run(long) }})
 				if err != nil {
