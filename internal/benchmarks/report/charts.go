@@ -80,6 +80,7 @@ func look(name string) (c color.Color, dashed bool) {
 	}{
 		{"cryptography", color.RGBA{0x9a, 0xa1, 0xa9, 0xff}},
 		{"esdk, one core", color.RGBA{0x6c, 0xa6, 0xee, 0xff}},
+		{"esdk 0478, stream", color.RGBA{0x6c, 0xa6, 0xee, 0xff}},
 		{"esdk, one-shot", color.RGBA{0x6c, 0xa6, 0xee, 0xff}},
 		{"esdk", color.RGBA{0x14, 0x5d, 0xbf, 0xff}},
 		{"AWS", color.RGBA{0xd9, 0x6c, 0x06, 0xff}},
@@ -139,7 +140,7 @@ func (c chart) axes() *plot.Plot {
 	for _, a := range []*plot.Axis{&p.X, &p.Y} {
 		a.Label.TextStyle, a.Tick.Label = style(textSize), style(textSize-1)
 		a.Label.Padding = 6
-		a.LineStyle.Width, a.Tick.LineStyle.Width, a.Tick.Length, a.Padding = 0, 0, 5, 3
+		a.LineStyle.Width, a.Tick.LineStyle.Width, a.Tick.Length, a.Padding = 0, 0, 5, 7
 	}
 	p.X.Tick.Label.XAlign, p.X.Tick.Label.YAlign = text.XCenter, text.YTop
 	p.Y.Tick.Label.XAlign, p.Y.Tick.Label.YAlign = text.XRight, text.YCenter
@@ -248,7 +249,7 @@ func (c chart) drawPanels(area draw.Canvas) error {
 		if i > 0 {
 			p.Y.Label.Text = ""
 		}
-		width := min(30, 250/vg.Length(len(panel.groups)*len(panel.kinds)))
+		width := min(30, 235/vg.Length(len(panel.groups)*len(panel.kinds)))
 		for k, kind := range panel.kinds {
 			bars, err := plotter.NewBarChart(kind.values, width)
 			if err != nil {
@@ -329,17 +330,20 @@ func (t byteTicks) Ticks(_, _ float64) []plot.Tick {
 	return ticks
 }
 
-// steps puts a tick at each multiple of a round number.
+// steps puts four to eight ticks at multiples of a round number.
 type steps struct{}
 
 func (steps) Ticks(low, high float64) []plot.Tick {
-	step := math.Pow(10, math.Floor(math.Log10(high)))
-	for high/step < 4 {
-		step /= 2
-	}
+	power := math.Pow(10, math.Floor(math.Log10(high))-1)
 	var ticks []plot.Tick
-	for v := 0.0; v <= high; v += step {
-		ticks = append(ticks, plot.Tick{Value: v, Label: thousands(v)})
+	for _, round := range []float64{2, 5, 10, 20} {
+		if n := int(high / (round * power)); n <= 8 {
+			for i := range n + 1 {
+				v := float64(i) * round * power
+				ticks = append(ticks, plot.Tick{Value: v, Label: thousands(v)})
+			}
+			break
+		}
 	}
 	return ticks
 }
@@ -348,7 +352,7 @@ func thousands(v float64) string {
 	if v >= 1000 {
 		return fmt.Sprintf("%d,%03d", int(v)/1000, int(v)%1000)
 	}
-	return fmt.Sprintf("%g", v)
+	return fmt.Sprintf("%.3g", v)
 }
 
 // decades puts a tick at each power of ten.

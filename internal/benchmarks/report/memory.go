@@ -209,7 +209,7 @@ func heapChild(which string, size int) error {
 		// from the encrypting stream, whose heap counts as well.
 		var r io.Reader
 		if r, err = p.EncryptReader(repeated(size)); err == nil {
-			w.r = r
+			w.r = filling{r}
 			r, err = p.DecryptReader(w)
 			err = readAll(r, err, 0, size)
 		}
@@ -217,6 +217,18 @@ func heapChild(which string, size int) error {
 	w.look()
 	fmt.Println(w.peak - start)
 	return err
+}
+
+// filling gives all that it is asked for, as files do, so that who reads it
+// has the largest buffers that he can come to have.
+type filling struct{ io.Reader }
+
+func (r filling) Read(p []byte) (int, error) {
+	n, err := io.ReadFull(r.Reader, p)
+	if err == io.ErrUnexpectedEOF {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // watched looks at the heap now and then while it is read.

@@ -210,8 +210,11 @@ func overCores(l *lab) error {
 }
 
 func coresName(n int) string {
-	if n == 1 {
+	switch n {
+	case 1:
 		return "one core"
+	case 2:
+		return "two cores"
 	}
 	return fmt.Sprintf("%d cores", n)
 }
