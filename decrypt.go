@@ -194,6 +194,9 @@ func checkDecryptionMaterials(m *keyprovider.DecryptionMaterials, h *format.Head
 	if m.VerificationKey == nil || m.VerificationKey.Curve != h.Suite.Curve() {
 		return fmt.Errorf("decryption materials: no verification key on the curve of %v", h.Suite)
 	}
+	if _, err := keyprovider.EncodePublicKey(m.VerificationKey); err != nil {
+		return fmt.Errorf("decryption materials: verification key: %w", err)
+	}
 	return nil
 }
 

@@ -157,10 +157,12 @@ func checkEncryptionMaterials(m *keyprovider.EncryptionMaterials, req *keyprovid
 		}
 		return nil
 	}
-	if m.SigningKey == nil || m.SigningKey.Curve != id.Curve() {
+	if m.SigningKey == nil || m.SigningKey.D == nil || m.SigningKey.Curve != id.Curve() {
 		return fmt.Errorf("encryption materials: no signing key on the curve of %v", id)
 	}
-	if public != keyprovider.EncodePublicKey(&m.SigningKey.PublicKey) {
+	if want, err := keyprovider.EncodePublicKey(&m.SigningKey.PublicKey); err != nil {
+		return fmt.Errorf("encryption materials: signing key: %w", err)
+	} else if public != want {
 		return fmt.Errorf("encryption materials: %w: %s is not that of the signing key", ErrEncryptionContext, format.PublicKeyField)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"io"
+	"math/big"
 	"slices"
 	"testing"
 
@@ -84,6 +85,14 @@ func TestEncryptionMaterialsAreChecked(t *testing.T) {
 		"no signing key":       {change: func(m *materials) *materials { m.SigningKey = nil; return m }, says: "no signing key"},
 		"key on another curve": {change: func(m *materials) *materials { m.SigningKey = p256; return m }, says: "no signing key"},
 		"another signing key":  {change: func(m *materials) *materials { m.SigningKey = other; return m }, is: esdk.ErrEncryptionContext},
+		"hollow signing key": {change: func(m *materials) *materials {
+			m.SigningKey = &ecdsa.PrivateKey{PublicKey: ecdsa.PublicKey{Curve: elliptic.P384()}}
+			return m
+		}, says: "no signing key"},
+		"key without a point": {change: func(m *materials) *materials {
+			m.SigningKey = &ecdsa.PrivateKey{PublicKey: ecdsa.PublicKey{Curve: elliptic.P384()}, D: big.NewInt(1)}
+			return m
+		}, says: "signing key: incomplete"},
 		"no public key":        {change: func(m *materials) *materials { m.EncryptionContext = nil; return m }, is: esdk.ErrEncryptionContext},
 		"signing key unsigned": {change: func(m *materials) *materials { m.SigningKey = other; return m }, opts: esdk.EncryptOptions{Suite: suite.AES256GCMHKDFSHA512CommitKey}, says: "does not sign"},
 		"public key unsigned": {change: func(m *materials) *materials {
@@ -128,12 +137,17 @@ func TestDecryptionMaterialsAreChecked(t *testing.T) {
 		is         error
 		says       string
 	}{
-		"nothing":               {change: func(m *materials) *materials { return nil }, reproduced: b, says: "returned nothing"},
-		"another suite":         {change: func(m *materials) *materials { m.Suite = suite.AES256GCMHKDFSHA512CommitKey; return m }, reproduced: b, says: "the message is of"},
-		"no data key":           {change: func(m *materials) *materials { m.DataKey = nil; return m }, reproduced: b, says: "data key of 0 bytes"},
-		"another data key":      {change: func(m *materials) *materials { m.DataKey = make([]byte, 32); return m }, reproduced: b, is: esdk.ErrKeyCommitment},
-		"no verification key":   {change: func(m *materials) *materials { m.VerificationKey = nil; return m }, reproduced: b, says: "no verification key"},
-		"another curve":         {change: func(m *materials) *materials { m.VerificationKey = &newKey(t, elliptic.P256()).PublicKey; return m }, reproduced: b, says: "no verification key"},
+		"nothing":             {change: func(m *materials) *materials { return nil }, reproduced: b, says: "returned nothing"},
+		"another suite":       {change: func(m *materials) *materials { m.Suite = suite.AES256GCMHKDFSHA512CommitKey; return m }, reproduced: b, says: "the message is of"},
+		"no data key":         {change: func(m *materials) *materials { m.DataKey = nil; return m }, reproduced: b, says: "data key of 0 bytes"},
+		"another data key":    {change: func(m *materials) *materials { m.DataKey = make([]byte, 32); return m }, reproduced: b, is: esdk.ErrKeyCommitment},
+		"no verification key": {change: func(m *materials) *materials { m.VerificationKey = nil; return m }, reproduced: b, says: "no verification key"},
+		"another curve":       {change: func(m *materials) *materials { m.VerificationKey = &newKey(t, elliptic.P256()).PublicKey; return m }, reproduced: b, says: "no verification key"},
+		"key without a point": {change: func(m *materials) *materials { m.VerificationKey = &ecdsa.PublicKey{Curve: elliptic.P384()}; return m }, reproduced: b, says: "verification key: incomplete"},
+		"key off the curve": {change: func(m *materials) *materials {
+			m.VerificationKey = &ecdsa.PublicKey{Curve: elliptic.P384(), X: big.NewInt(1), Y: big.NewInt(1)}
+			return m
+		}, reproduced: b, says: "verification key: "},
 		"verification unsigned": {change: func(m *materials) *materials { m.VerificationKey = &newKey(t, elliptic.P384()).PublicKey; return m }, message: unsigned, says: "does not sign"},
 		"required not in it":    {change: func(m *materials) *materials { m.RequiredContextKeys = []string{"b", "c"}; return m }, reproduced: b, is: esdk.ErrEncryptionContext},
 		"reproduced ignored": {change: func(m *materials) *materials { m.EncryptionContext, m.RequiredContextKeys = nil, nil; return m },

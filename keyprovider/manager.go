@@ -50,7 +50,9 @@ func (m defaultManager) EncryptionMaterials(ctx context.Context, req *Encryption
 		if ec == nil {
 			ec = make(map[string]string, 1)
 		}
-		ec[format.PublicKeyField] = EncodePublicKey(&materials.SigningKey.PublicKey)
+		if ec[format.PublicKeyField], err = EncodePublicKey(&materials.SigningKey.PublicKey); err != nil {
+			return nil, err
+		}
 		materials.EncryptionContext = ec
 	}
 	keyRequest := &Request{Suite: id, EncryptionContext: materials.EncryptionContext}
@@ -162,9 +164,19 @@ func encryptWith(ctx context.Context, keys []MasterKey, req *Request, plaintext 
 
 // EncodePublicKey returns the form in which the encryption context of a signed
 // message holds its verification key, under [format.PublicKeyField]: the
-// Base64 of the compressed point. The key must be on P-256 or P-384.
-func EncodePublicKey(key *ecdsa.PublicKey) string {
-	return base64.StdEncoding.EncodeToString(elliptic.MarshalCompressed(key.Curve, key.X, key.Y))
+// Base64 of the compressed point. It fails if key is nil or not a point on the
+// curve that it names.
+func EncodePublicKey(key *ecdsa.PublicKey) (string, error) {
+	if key == nil || key.Curve == nil || key.X == nil || key.Y == nil {
+		return "", errors.New("incomplete ECDSA key")
+	}
+	point, err := key.Bytes() // 4, x, y
+	if err != nil {
+		return "", err
+	}
+	compressed := point[:1+len(point)/2]
+	compressed[0] = 2 | point[len(point)-1]&1
+	return base64.StdEncoding.EncodeToString(compressed), nil
 }
 
 // ParsePublicKey returns the verification key that EncodePublicKey encoded. It

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"math/big"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -130,7 +132,7 @@ func TestSigningSuitesGetAKeyPairBoundByTheContext(t *testing.T) {
 			}
 			require.Equal(t, s.Curve(), materials.SigningKey.Curve)
 			require.Equal(t, map[string]string{
-				"key": "value", "aws-crypto-public-key": keyprovider.EncodePublicKey(&materials.SigningKey.PublicKey),
+				"key": "value", "aws-crypto-public-key": encodePublicKey(t, &materials.SigningKey.PublicKey),
 			}, materials.EncryptionContext)
 
 			again, err := encryptionMaterials(t, p, &keyprovider.EncryptionRequest{CommitmentPolicy: policyFor(s), Suite: s})
@@ -430,7 +432,7 @@ func TestDecryptionMaterials(t *testing.T) {
 	require.Equal(t, aesKey(32), materials.DataKey)
 	require.Equal(t, all, materials.EncryptionContext)
 	require.Equal(t, []string{"b", "z"}, materials.RequiredContextKeys)
-	require.Equal(t, public, keyprovider.EncodePublicKey(materials.VerificationKey))
+	require.Equal(t, public, encodePublicKey(t, materials.VerificationKey))
 	require.Equal(t, map[string]string{"stored": "1", "both": "2", format.PublicKeyField: public}, stored, "not changed")
 	require.Equal(t, map[string]string{"both": "2", "z": "3", "b": "4"}, reproduced, "not changed")
 }
@@ -495,12 +497,33 @@ func TestDecryptionRequestContext(t *testing.T) {
 	}
 }
 
+func encodePublicKey(t *testing.T, key *ecdsa.PublicKey) string {
+	t.Helper()
+	text, err := keyprovider.EncodePublicKey(key)
+	require.NoError(t, err)
+	return text
+}
+
+func TestPublicKeyThatIsNoneFails(t *testing.T) {
+	for _, key := range []*ecdsa.PublicKey{
+		nil,
+		{},
+		{Curve: elliptic.P384()},
+		{Curve: elliptic.P384(), X: big.NewInt(1)},
+		{Curve: elliptic.P384(), X: big.NewInt(1), Y: big.NewInt(1)},
+	} {
+		text, err := keyprovider.EncodePublicKey(key)
+		require.Error(t, err)
+		require.Empty(t, text)
+	}
+}
+
 func TestPublicKeyCodec(t *testing.T) {
 	// Written by the SDK for JavaScript, from commitment-test-vectors.json.
 	const published = "AhGCxFc6Os7i62uzi0GJy4xNbfcC9QTsQhdioOhLHJIAuqbZiOJhhB1/AoyTL+1Ocg=="
 	key, err := keyprovider.ParsePublicKey(suite.AES256GCMHKDFSHA512CommitKeyECDSAP384, published)
 	require.NoError(t, err)
-	require.Equal(t, published, keyprovider.EncodePublicKey(key))
+	require.Equal(t, published, encodePublicKey(t, key))
 
 	for _, s := range suite.All() {
 		if !s.Signing() {
@@ -514,7 +537,7 @@ func TestPublicKeyCodec(t *testing.T) {
 		key, err := keyprovider.ParsePublicKey(s, text)
 		require.NoError(t, err)
 		require.Equal(t, s.Curve(), key.Curve)
-		require.Equal(t, text, keyprovider.EncodePublicKey(key))
+		require.Equal(t, text, encodePublicKey(t, key))
 	}
 }
 

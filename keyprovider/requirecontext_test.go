@@ -196,10 +196,7 @@ func TestManagersAreNoPlainProviders(t *testing.T) {
 }
 
 // A logging provider is what a user may write: it hides what it wraps.
-type logging struct {
-	keyprovider.MasterKeyProvider
-	calls int
-}
+type logging struct{ keyprovider.MasterKeyProvider }
 
 func TestProviderThatHidesAManagerFails(t *testing.T) {
 	ec := map[string]string{"key": "1"}

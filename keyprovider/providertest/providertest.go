@@ -26,8 +26,6 @@
 package providertest
 
 import (
-	"errors"
-	"reflect"
 	"testing"
 
 	"github.com/esdk-go/esdk/keyprovider"
@@ -68,48 +66,4 @@ func Test(t *testing.T, c Config) {
 			}
 		})
 	}
-}
-
-// A kit is a Config that is ready for the checks.
-type kit struct {
-	provider  keyprovider.MasterKeyProvider // nil: decrypter can only decrypt
-	decrypter keyprovider.MasterKeyProvider
-	unbound   bool
-	suites    []suite.ID
-}
-
-func newKit(c Config) (*kit, error) {
-	k := &kit{provider: c.Provider, decrypter: c.Decrypter, unbound: c.Unbound, suites: c.Suites}
-	if k.decrypter == nil {
-		k.decrypter = k.provider
-	}
-	if k.suites == nil {
-		k.suites = suite.All()
-	}
-	if k.provider == nil && k.decrypter == nil {
-		return nil, errors.New("providertest: Config has neither Provider nor Decrypter")
-	}
-	if len(k.suites) == 0 {
-		return nil, errors.New("providertest: Config.Suites is empty; nil means all")
-	}
-	for _, id := range k.suites {
-		if !id.Valid() {
-			return nil, errors.New("providertest: Config.Suites has an unknown " + id.String())
-		}
-	}
-	for _, p := range []keyprovider.MasterKeyProvider{k.provider, k.decrypter} {
-		if p != nil && isNil(p) {
-			return nil, errors.New("providertest: a nil pointer as provider")
-		}
-		if _, ok := p.(keyprovider.MaterialsManager); ok {
-			return nil, errors.New("providertest: the provider is a materials manager; check the provider within it")
-		}
-	}
-	return k, nil
-}
-
-// isNil reports whether v is nil or a nil pointer.
-func isNil(v any) bool {
-	r := reflect.ValueOf(v)
-	return v == nil || r.Kind() == reflect.Pointer && r.IsNil()
 }

@@ -379,6 +379,43 @@ func TestBrokenProviderFails(t *testing.T) {
 				return p.inner.DecryptDataKey(ctx, req, keys)
 			}
 		}},
+		{"no data key if the context is done", "gives an error or the right key if the context is done", func(p *provider) {
+			p.generate = func(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
+				if ctx.Err() != nil {
+					return nil, nil
+				}
+				return p.innerKey().GenerateDataKey(ctx, req)
+			}
+		}},
+		{"a data key beside the context's error", "gives an error or the right key if the context is done", func(p *provider) {
+			p.generate = func(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
+				key, err := p.innerKey().GenerateDataKey(ctx, req)
+				if err == nil {
+					err = ctx.Err()
+				}
+				return key, err
+			}
+		}},
+		{"the data key kept as the ciphertext", "returns fresh slices", func(p *provider) {
+			p.encrypt = func(_ context.Context, _ *keyprovider.Request, plaintext []byte) (keyprovider.EncryptedDataKey, error) {
+				return keyprovider.EncryptedDataKey{ProviderID: "clear", Ciphertext: plaintext}, nil
+			}
+			p.decrypt = func(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
+				if len(keys) == 1 && keys[0].ProviderID == "clear" {
+					return &keyprovider.DataKey{Plaintext: bytes.Clone(keys[0].Ciphertext), Encrypted: keys[0]}, nil
+				}
+				return p.inner.DecryptDataKey(ctx, req, keys)
+			}
+		}},
+		{"bytes after the provider info ignored", "refuses altered entries", func(p *provider) {
+			decrypted(p, func(_ *keyprovider.Request, keys []keyprovider.EncryptedDataKey) []keyprovider.EncryptedDataKey {
+				keys = slices.Clone(keys)
+				for i, edk := range keys {
+					keys[i].ProviderInfo = edk.ProviderInfo[:min(len(edk.ProviderInfo), len("first")+20)]
+				}
+				return keys
+			}, nil)
+		}},
 		{"a broken entry if the context is done", "gives an error or the right key if the context is done", func(p *provider) {
 			p.encrypt = func(ctx context.Context, req *keyprovider.Request, plaintext []byte) (keyprovider.EncryptedDataKey, error) {
 				if ctx.Err() != nil {
