@@ -24,8 +24,12 @@ func run(ctx context.Context, args []string) error {
 		return makeCases(ctx, args[1])
 	case len(args) == 3 && args[0] == "check":
 		return checkPeer(ctx, args[1], args[2])
+	case len(args) == 3 && args[0] == "report":
+		return report(args[1], args[2])
+	case len(args) == 3 && args[0] == "store":
+		return store(args[1], args[2])
 	}
-	return errors.New("usage: exchange cases FILE | exchange check PEER FOLDER")
+	return errors.New("usage: exchange cases FILE | check WORK PEER | report WORK FILE | store WORK FOLDER")
 }
 
 // makeCases writes all cases with esdk's messages to the file.
@@ -38,12 +42,21 @@ func makeCases(ctx context.Context, name string) error {
 	all = append(all, framingCases(keys)...)
 	all = append(all, keyCases(keys)...)
 	all = append(all, contextCases(keys)...)
+	onKMS, err := kmsCases(ctx, keys)
+	if err != nil {
+		return err
+	}
+	all = append(all, onKMS...)
 	for i := range all {
 		if err := all[i].encrypt(ctx); err != nil {
 			return fmt.Errorf("%s: %w", all[i].ID, err)
 		}
 	}
-	return writeLines(name, all)
+	altered, err := alteredCases(keys, func(c *Case) error { return c.encrypt(ctx) })
+	if err != nil {
+		return err
+	}
+	return writeLines(name, append(all, altered...))
 }
 
 func writeLines[T any](name string, all []T) error {
@@ -76,26 +89,4 @@ func readLines[T any](name string) ([]T, error) {
 		all = append(all, v)
 	}
 	return all, nil
-}
-
-// checkPeer judges the results of the peer in the folder.
-func checkPeer(ctx context.Context, peer, folder string) error {
-	cases, err := readLines[Case](folder + "/cases.jsonl")
-	if err != nil {
-		return err
-	}
-	results, err := readLines[Result](folder + "/results.jsonl")
-	if err != nil {
-		return err
-	}
-	byID := make(map[string]*Result)
-	for i := range results {
-		byID[results[i].ID] = &results[i]
-	}
-	for i := range cases {
-		c := &cases[i]
-		encrypt, decrypt := c.check(ctx, byID[c.ID])
-		fmt.Printf("%s\t%s%s\t%s%s\n", c.ID, encrypt.Error, encrypt.Skip, decrypt.Error, decrypt.Skip)
-	}
-	return nil
 }

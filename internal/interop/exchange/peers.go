@@ -1,0 +1,70 @@
+package main
+
+import "strings"
+
+// peers are all that RESULTS.md answers for, whether they ran or not.
+var peers = []struct{ name, title string }{
+	{"python", "Python: `aws-encryption-sdk` with its MPL extra"},
+	{"javascript", "JavaScript: `@aws-crypto/client-node`"},
+	{"java", "Java: `com.amazonaws:aws-encryption-sdk-java`"},
+	{"official", "Go, official: `github.com/aws/aws-encryption-sdk/releases/go/encryption-sdk`"},
+	{"cli", "Command line: `aws-encryption-sdk-cli`"},
+	{"rust", "Rust: `aws-esdk`"},
+}
+
+// An explanation is of a disagreement that is understood: whose fault it is.
+type explanation struct {
+	peers []string // which show it
+	match func(c *Case, outcome string) bool
+	text  string
+}
+
+var explanations = []explanation{
+	{
+		peers: []string{"python", "cli"},
+		match: func(c *Case, outcome string) bool {
+			return c.FrameLength%128 != 0 && strings.Contains(outcome, "peer refused to encrypt") && strings.Contains(outcome, "multiple of the block size")
+		},
+		text: "The peer writes only frame lengths that are multiples of 128. The specification (client-apis/encrypt.md, Frame Length) " +
+			"allows 1 to 2^32-1. The peer's restriction; it reads the other lengths.",
+	},
+	{
+		peers: []string{"python", "cli"},
+		match: acceptedTrailing,
+		text: "The peer ignores bytes after the message. By the specification (client-apis/decrypt.md, Behavior) they make decryption fail. " +
+			"The peer's fault; esdk fails.",
+	},
+	{
+		peers: []string{"javascript"},
+		match: func(c *Case, outcome string) bool {
+			return !c.suite().Signing() && acceptedTrailing(c, outcome)
+		},
+		text: "The peer ignores bytes after an unsigned message. By the specification (client-apis/decrypt.md, Behavior) they make decryption fail. " +
+			"The peer's fault; esdk fails.",
+	},
+	{
+		peers: []string{"java"},
+		match: func(c *Case, outcome string) bool {
+			return strings.HasSuffix(c.Altered, "sequence number") && !c.suite().Signing() && strings.Contains(outcome, "accepted")
+		},
+		text: "The peer does not look at the sequence number that a frame of an unsigned message stores: it takes its own count for the frame's authenticated " +
+			"data, so frames out of order do fail, but an altered number does not. By the specification (client-apis/decrypt.md, Decrypt the message body) " +
+			"a number other than the previous plus one fails. The peer's fault, and harmless; esdk fails.",
+	},
+}
+
+func acceptedTrailing(c *Case, outcome string) bool {
+	return strings.HasPrefix(c.Altered, "trailing") && strings.Contains(outcome, "accepted")
+}
+
+// explain returns the number of the explanation of a disagreement, from 1, or 0.
+func explain(peer string, c *Case, outcome string) int {
+	for i, e := range explanations {
+		for _, name := range e.peers {
+			if name == peer && e.match(c, outcome) {
+				return i + 1
+			}
+		}
+	}
+	return 0
+}
