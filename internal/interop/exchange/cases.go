@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"math"
+	"strings"
 
 	"github.com/esdk-go/esdk/suite"
 )
@@ -17,9 +19,11 @@ func contexts() map[string]map[string]string {
 	}
 	return map[string]map[string]string{
 		"none":      nil,
-		"ASCII":     {"purpose": "interop", "tenant": "t-17", "a": "b"},
+		"ASCII":     {"purpose": "interop", "tenant": "t-17", "Zone": "b"}, // "Z" sorts before "p"
 		"non-ASCII": {"größe": "ß", "\uFB01le": "œuvre", "\U0001F511": "鍵", "z": "Ωmega"},
 		"many":      many,
+		"empty":     {"empty": "", "purpose": "interop"},
+		"large":     {"large": strings.Repeat("large ", 10_000), "purpose": "interop"},
 		"required":  {"purpose": "interop", "tenant": "t-17", "größe": "ß"},
 	}
 }
@@ -61,7 +65,7 @@ var lengths = []struct {
 	{0, []int{0, 1, 4096}},
 }
 
-// large plaintexts, for some suites only.
+// large plaintexts and frame lengths, for some suites only.
 var large = []struct {
 	frame   int64
 	lengths []int
@@ -70,6 +74,8 @@ var large = []struct {
 	{1001, []int{mib}},
 	{mib, []int{mib - 1, mib, mib + 1}},
 	{0, []int{mib}},
+	{math.MaxInt32, []int{1}},
+	{math.MaxUint32, []int{1}},
 }
 
 // framingCases have every suite with every frame length and lengths round it.
@@ -126,6 +132,8 @@ func contextCases(keys rawKeys) []Case {
 			key := []string{"aes-128", oaep, "aes-256"}[(i+j)%3]
 			all = append(all, newCase("context", id, 4096, 50, keys[key]).withContext(name))
 		}
+		all = append(all, newCase("context", id, 4096, 50, keys["aes-256"]).withContext("empty"))
+		all = append(all, newCase("context", id, 4096, 50, keys["aes-256"]).withContext("large"))
 	}
 	return all
 }

@@ -1,6 +1,9 @@
 package main
 
-import "strings"
+import (
+	"math"
+	"strings"
+)
 
 // peers are all that RESULTS.md answers for, whether they ran or not.
 var peers = []struct{ name, title string }{
@@ -50,6 +53,37 @@ var explanations = []explanation{
 		text: "The peer does not look at the sequence number that a frame of an unsigned message stores: it takes its own count for the frame's authenticated " +
 			"data, so frames out of order do fail, but an altered number does not. By the specification (client-apis/decrypt.md, Decrypt the message body) " +
 			"a number other than the previous plus one fails. The peer's fault, and harmless; esdk fails.",
+	},
+	{
+		peers: []string{"python", "cli", "java"},
+		match: func(c *Case, outcome string) bool {
+			return c.FrameLength > math.MaxInt32 && (strings.Contains(outcome, "larger than allowed maximum") || strings.Contains(outcome, "Invalid frame length"))
+		},
+		text: "The peer reads no frame lengths over 2^31-1. The specification (data-format/message-header.md, Frame Length) has all of 32 bits. " +
+			"The peer's restriction.",
+	},
+	{
+		peers: []string{"java"},
+		match: func(c *Case, outcome string) bool {
+			return c.FrameLength == math.MaxInt32 && strings.Contains(outcome, "OutOfMemoryError")
+		},
+		text: "The peer allocates a whole frame before it reads or writes one, here 2^31-1 bytes, more than Java's arrays can have. The peer's restriction.",
+	},
+	{
+		peers: []string{"java"},
+		match: func(c *Case, outcome string) bool {
+			return strings.HasSuffix(c.ID, "context empty") && strings.Contains(outcome, "AwsCryptoException")
+		},
+		text: "The peer has no empty keys or values in an encryption context. The specification (framework/structures.md, Encryption Context) sets no least length. " +
+			"The peer's restriction.",
+	},
+	{
+		peers: []string{"java"},
+		match: func(c *Case, outcome string) bool {
+			return strings.HasSuffix(c.ID, "context large") && strings.Contains(outcome, "32767")
+		},
+		text: "The peer's keys and values in an encryption context have fewer than 32,767 bytes, as it reads their 16-bit lengths as signed. By the specification " +
+			"(framework/structures.md, Encryption Context) they are unsigned. The peer's restriction.",
 	},
 }
 

@@ -163,6 +163,7 @@ func report(work, name string) error {
 	if bad > 0 {
 		fmt.Fprintf(&out, "\n## Unexplained\n\n%s", detail.String())
 	}
+	fmt.Fprint(&out, resultsFoot)
 	if missing.Len() > 0 {
 		fmt.Fprintf(&out, "\n## Not here\n\n%s", missing.String())
 	}
@@ -184,4 +185,14 @@ that the peer's API has no way to ask for. In the column "altered" agreement mea
 
 | Peer | Direction | %s | Date |
 |%s
+`
+
+const resultsFoot = `
+## Beside the table
+
+- JavaScript: the raw AES keyring is given "utf8Sorting: true" here. Without it, it sorts the encryption context by locale, where "b" stands before "Z", and not by UTF-8
+  bytes as the specification has it (framework/raw-aes-keyring.md, data-format/message-header.md). What it wraps then with such a context no other SDK unwraps, esdk
+  included, nor it what they wrapped. The peer's fault. AWS KMS and raw RSA keys are not concerned.
+- JavaScript: Node.js decrypts RSA with PKCS #1 v1.5 only if started with --security-revert=CVE-2023-46809, as here, and some versions do not know that option.
+- The command line tool has no raw keys: those come from a plug-in of ours, over the raw master keys of the Python SDK that it uses.
 `
