@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,9 +101,18 @@ func TestPeerMessages(t *testing.T) {
 		t.Run(m.Name, func(t *testing.T) {
 			t.Parallel()
 			id := m.suite(t)
+			if m.FrameLength > math.MaxInt-64 {
+				_, _, err := clientFor(id).Decrypt(bg, m.Message, keys[m.Keys[0]], m.options())
+				require.ErrorIs(t, err, esdk.ErrFrameTooLong)
+				t.Skip("such frames cannot be addressed on this system")
+			}
 			for _, name := range m.Keys {
 				require.Contains(t, keys, name)
-				for _, d := range decryptors {
+				ways := decryptors
+				if strings.HasPrefix(name, "rsa") { // it takes long on some systems
+					ways = fewDecryptors
+				}
+				for _, d := range ways {
 					plaintext, err := d.run(clientFor(id), m.Message, keys[name], m.options())
 					require.NoError(t, err, "%s, %s", name, d.name)
 					require.Len(t, plaintext, m.Length)
