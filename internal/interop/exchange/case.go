@@ -10,6 +10,9 @@ import (
 	"maps"
 	"strings"
 
+	"github.com/aws/aws-sdk-go-v2/config"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+
 	"github.com/esdk-go/esdk"
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/keyprovider"
@@ -25,6 +28,8 @@ type Case struct {
 	Suite  string `json:"suite"` // four hexadecimal digits
 	Keys   []Key  `json:"keys"`  // all encrypt, the first generates
 	Reader int    `json:"reader"`
+	// ReadWith, if set, decrypts instead of Keys[Reader]: another replica.
+	ReadWith *Key `json:"readWith,omitempty"`
 	// Discovery means to decrypt with any KMS key of the account.
 	Discovery   bool              `json:"discovery,omitempty"`
 	Context     map[string]string `json:"context,omitempty"`
@@ -39,13 +44,14 @@ type Case struct {
 
 // A Key is a wrapping key of a case.
 type Key struct {
-	Type      string `json:"type"` // aes, rsa, kms
+	Type      string `json:"type"` // aes, rsa, kms, mrk (a multi-Region key of KMS)
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"` // the ARN of a KMS key
 	AES       []byte `json:"aes,omitempty"`
-	Padding   string `json:"padding,omitempty"` // as RSAPadding.String
-	Public    []byte `json:"public,omitempty"`  // DER, PKIX
-	Private   []byte `json:"private,omitempty"` // DER, PKCS #8
+	Padding   string `json:"padding,omitempty"`  // as RSAPadding.String
+	Public    []byte `json:"public,omitempty"`   // DER, PKIX
+	Private   []byte `json:"private,omitempty"`  // DER, PKCS #8
+	Endpoint  string `json:"endpoint,omitempty"` // of KMS; empty: that of the environment
 }
 
 // A Result is a line of a peer's results.jsonl: what became of the case. Skip
@@ -111,11 +117,35 @@ func (k *Key) provider(ctx context.Context) (keyprovider.MasterKeyProvider, erro
 				return keyprovider.NewRawRSA(k.Namespace, k.Name, pub.(*rsa.PublicKey), priv.(*rsa.PrivateKey), p)
 			}
 		}
-	case "kms":
-		return kms.New(ctx, []string{k.Name}, nil)
+	case "kms", "mrk":
+		opts, err := k.options(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return kms.New(ctx, []string{k.Name}, opts)
 	}
 	return nil, fmt.Errorf("key of type %q, padding %q", k.Type, k.Padding)
 }
+
+// options are those of the provider of a KMS key.
+func (k *Key) options(ctx context.Context) (*kms.Options, error) {
+	cfg, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return nil, err
+	}
+	clientFor := func(_ context.Context, region string) (kms.API, error) {
+		return awskms.NewFromConfig(cfg, func(o *awskms.Options) {
+			o.Region = region
+			if k.Endpoint != "" { // the environment would win over that of cfg
+				o.BaseEndpoint = &k.Endpoint
+			}
+		}), nil
+	}
+	return &kms.Options{ClientFor: clientFor, Region: k.field(3), MultiRegion: k.Type == "mrk"}, nil
+}
+
+// field returns a field of a KMS key's ARN.
+func (k *Key) field(i int) string { return strings.Split(k.Name, ":")[i] }
 
 // writer returns the provider that encrypts.
 func (c *Case) writer(ctx context.Context) (keyprovider.MasterKeyProvider, error) {
@@ -133,8 +163,15 @@ func (c *Case) writer(ctx context.Context) (keyprovider.MasterKeyProvider, error
 // reader returns the provider that decrypts.
 func (c *Case) reader(ctx context.Context) (keyprovider.MasterKeyProvider, error) {
 	k := &c.Keys[c.Reader]
+	if c.ReadWith != nil {
+		k = c.ReadWith
+	}
 	if c.Discovery {
-		return kms.NewDiscovery(ctx, &kms.DiscoveryFilter{Partition: "aws", Accounts: []string{strings.Split(k.Name, ":")[4]}}, nil)
+		opts, err := k.options(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return kms.NewDiscovery(ctx, &kms.DiscoveryFilter{Partition: k.field(1), Accounts: []string{k.field(4)}}, opts)
 	}
 	return k.provider(ctx)
 }

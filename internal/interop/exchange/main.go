@@ -22,6 +22,8 @@ func run(ctx context.Context, args []string) error {
 	switch {
 	case len(args) == 2 && args[0] == "cases":
 		return makeCases(ctx, args[1])
+	case len(args) > 1 && args[0] == "kms":
+		return serveKMS(ctx, args[1:])
 	case len(args) == 3 && args[0] == "check":
 		return checkPeer(ctx, args[1], args[2])
 	case len(args) == 3 && args[0] == "report":
@@ -29,7 +31,7 @@ func run(ctx context.Context, args []string) error {
 	case len(args) == 3 && args[0] == "store":
 		return store(args[1], args[2])
 	}
-	return errors.New("usage: exchange cases FILE | check WORK PEER | report WORK FILE | store WORK FOLDER")
+	return errors.New("usage: exchange cases FILE | kms COMMAND... | check WORK PEER | report WORK FILE | store WORK FOLDER")
 }
 
 // makeCases writes all cases with esdk's messages to the file.
@@ -47,6 +49,7 @@ func makeCases(ctx context.Context, name string) error {
 		return err
 	}
 	all = append(all, onKMS...)
+	all = append(all, multiRegionCases()...)
 	for i := range all {
 		if err := all[i].encrypt(ctx); err != nil {
 			return fmt.Errorf("%s: %w", all[i].ID, err)

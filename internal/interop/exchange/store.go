@@ -87,7 +87,7 @@ func peerMessages(work, peer string, names map[string]string) ([]Stored, error) 
 		if c.ID != r.ID {
 			return nil, fmt.Errorf("%s: case %q has the result of %q", peer, c.ID, r.ID)
 		}
-		if r.Message == nil || len(r.Message) > maxStored || c.Keys[0].Type == "kms" {
+		if r.Message == nil || len(r.Message) > maxStored || c.Keys[0].Type == "kms" || c.Keys[0].Type == "mrk" {
 			continue
 		}
 		s := Stored{Name: peer + "/" + c.ID, Peer: peer, Suite: c.Suite, Context: c.Context, Required: c.Required,

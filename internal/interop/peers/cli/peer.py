@@ -7,6 +7,7 @@ message would take most of the time to start.
 import base64
 import hashlib
 import json
+import os
 import pathlib
 import sys
 import tempfile
@@ -16,12 +17,15 @@ from aws_encryption_sdk.identifiers import AlgorithmSuite
 from aws_encryption_sdk_cli import cli
 
 
+ENDPOINT = os.environ.get("AWS_ENDPOINT_URL_KMS")
+
+
 def wrapping_keys(keys):
     """Gives the arguments for keys, one list for each run of keys of a provider."""
     interop_keys.current = {key["name"]: key for key in keys}
     lists = []
     for key in keys:
-        provider = "aws-kms" if key["type"] == "kms" else "interop"
+        provider = "aws-kms" if key["type"] in ("kms", "mrk") else "interop"
         if not lists or lists[-1][0] != f"provider={provider}":
             lists.append([f"provider={provider}"])
         lists[-1].append(f"key={key['name']}")
@@ -47,6 +51,9 @@ def policy(case):
 
 def run(folder, case, arguments, data):
     """Runs the tool over data and gives what it wrote, and the record that it keeps."""
+    endpoint = case["keys"][0].get("endpoint") or ENDPOINT
+    if endpoint:
+        os.environ["AWS_ENDPOINT_URL_KMS"] = endpoint
     source, target, record = folder / "in", folder / "out", folder / "metadata"
     for file in (target, record):
         file.unlink(missing_ok=True)
@@ -84,7 +91,7 @@ def encrypt(folder, case):
 def decrypt(folder, case):
     if case.get("required"):
         return {"decryptSkip": "no required encryption context"}
-    key = case["keys"][case["reader"]]
+    key = case.get("readWith") or case["keys"][case["reader"]]
     keys = discovery(key) if case.get("discovery") else wrapping_keys([key])
     result, record = run(folder, case, ["--decrypt", *keys], base64.b64decode(case["message"]))
     return {"sha256": hashlib.sha256(result).hexdigest(), "context": record["header"]["encryption_context"]}

@@ -26,6 +26,8 @@ import software.amazon.cryptography.materialproviders.MaterialProviders;
 import software.amazon.cryptography.materialproviders.model.AesWrappingAlg;
 import software.amazon.cryptography.materialproviders.model.CreateAwsKmsDiscoveryKeyringInput;
 import software.amazon.cryptography.materialproviders.model.CreateAwsKmsKeyringInput;
+import software.amazon.cryptography.materialproviders.model.CreateAwsKmsMrkDiscoveryKeyringInput;
+import software.amazon.cryptography.materialproviders.model.CreateAwsKmsMrkKeyringInput;
 import software.amazon.cryptography.materialproviders.model.CreateDefaultCryptographicMaterialsManagerInput;
 import software.amazon.cryptography.materialproviders.model.CreateMultiKeyringInput;
 import software.amazon.cryptography.materialproviders.model.CreateRawAesKeyringInput;
@@ -38,7 +40,7 @@ import software.amazon.cryptography.materialproviders.model.PaddingScheme;
 /** Reads cases, decrypts their messages and writes its own; see ../../README.md. */
 public final class Peer {
   static final class Key {
-    String type, namespace, name, aes, padding;
+    String type, namespace, name, aes, padding, endpoint;
     @com.google.gson.annotations.SerializedName("public") String publicKey;
     @com.google.gson.annotations.SerializedName("private") String privateKey;
   }
@@ -46,6 +48,7 @@ public final class Peer {
   static final class Case {
     String id, suite, altered, message;
     List<Key> keys;
+    Key readWith;
     int reader, length;
     long frameLength;
     boolean discovery;
@@ -118,7 +121,7 @@ public final class Peer {
   }
 
   static void decrypt(Case c, Result result) throws Exception {
-    Key key = c.keys.get(c.reader);
+    Key key = c.readWith != null ? c.readWith : c.keys.get(c.reader);
     IKeyring ring = c.discovery ? discovery(key) : keyring(key);
     byte[] message = Base64.getDecoder().decode(c.message);
     AwsCrypto crypto = crypto(c);
@@ -187,6 +190,9 @@ public final class Peer {
                 .publicKey(pem("PUBLIC", key.publicKey))
                 .privateKey(pem("PRIVATE", key.privateKey))
                 .build());
+      case "mrk":
+        return providers.CreateAwsKmsMrkKeyring(
+            CreateAwsKmsMrkKeyringInput.builder().kmsKeyId(key.name).kmsClient(client(key)).build());
       default:
         return providers.CreateAwsKmsKeyring(
             CreateAwsKmsKeyringInput.builder().kmsKeyId(key.name).kmsClient(client(key)).build());
@@ -210,21 +216,31 @@ public final class Peer {
 
   static IKeyring discovery(Key key) {
     String[] arn = key.name.split(":");
+    DiscoveryFilter filter =
+        DiscoveryFilter.builder().partition(arn[1]).accountIds(List.of(arn[4])).build();
+    if (key.type.equals("mrk")) {
+      return providers.CreateAwsKmsMrkDiscoveryKeyring(
+          CreateAwsKmsMrkDiscoveryKeyringInput.builder()
+              .kmsClient(client(key))
+              .region(arn[3])
+              .discoveryFilter(filter)
+              .build());
+    }
     return providers.CreateAwsKmsDiscoveryKeyring(
         CreateAwsKmsDiscoveryKeyringInput.builder()
             .kmsClient(client(key))
-            .discoveryFilter(
-                DiscoveryFilter.builder().partition(arn[1]).accountIds(List.of(arn[4])).build())
+            .discoveryFilter(filter)
             .build());
   }
 
   /** Gives the client of the key's Region; this SDK does not read the endpoint itself. */
   static KmsClient client(Key key) {
+    String region = key.name.split(":")[3];
+    String endpoint = key.endpoint != null ? key.endpoint : System.getenv("AWS_ENDPOINT_URL_KMS");
     return clients.computeIfAbsent(
-        key.name.split(":")[3],
-        region -> {
+        region + endpoint,
+        unused -> {
           KmsClientBuilder b = KmsClient.builder().region(Region.of(region));
-          String endpoint = System.getenv("AWS_ENDPOINT_URL_KMS");
           return (endpoint == null ? b : b.endpointOverride(URI.create(endpoint))).build();
         });
   }

@@ -3,6 +3,7 @@
 const { createHash } = require('node:crypto')
 const fs = require('node:fs')
 const esdk = require('@aws-crypto/client-node')
+const { KMS } = require('@aws-sdk/client-kms')
 const { constants } = require('node:crypto')
 
 const forbidding = esdk.buildClient(esdk.CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT)
@@ -12,6 +13,10 @@ const oaep = { 'OAEP-SHA1': 'sha1', 'OAEP-SHA256': 'sha256', 'OAEP-SHA384': 'sha
 
 function pem(kind, der) {
   return `-----BEGIN ${kind} KEY-----\n${der.match(/.{1,64}/g).join('\n')}\n-----END ${kind} KEY-----\n`
+}
+
+function kmsClient(key) {
+  return new KMS({ region: key.name.split(':')[3], endpoint: key.endpoint })
 }
 
 function keyring(key) {
@@ -36,6 +41,7 @@ function keyring(key) {
         : { padding: constants.RSA_PKCS1_PADDING }),
     })
   }
+  if (key.type === 'mrk') return new esdk.AwsKmsMrkAwareSymmetricKeyringNode({ client: kmsClient(key), keyId: key.name })
   return new esdk.KmsKeyringNode({ generatorKeyId: key.name })
 }
 
@@ -45,10 +51,14 @@ function writer(c) {
 }
 
 function reader(c) {
-  const key = c.keys[c.reader]
+  const key = c.readWith || c.keys[c.reader]
   if (!c.discovery) return keyring(key)
   const [, partition, , , account] = key.name.split(':')
-  return new esdk.KmsKeyringNode({ discovery: true, discoveryFilter: { partition, accountIDs: [account] } })
+  const discoveryFilter = { partition, accountIDs: [account] }
+  if (key.type === 'mrk') {
+    return new esdk.AwsKmsMrkAwareSymmetricDiscoveryKeyringNode({ client: kmsClient(key), discoveryFilter })
+  }
+  return new esdk.KmsKeyringNode({ discovery: true, discoveryFilter })
 }
 
 function plaintext(length) {

@@ -28,6 +28,7 @@ type testCase struct {
 	Suite       string
 	Keys        []key
 	Reader      int
+	ReadWith    *key
 	Discovery   bool
 	Context     map[string]string
 	Required    []string
@@ -38,8 +39,8 @@ type testCase struct {
 }
 
 type key struct {
-	Type, Namespace, Name, Padding string
-	AES, Public, Private           []byte
+	Type, Namespace, Name, Padding, Endpoint string
+	AES, Public, Private                     []byte
 }
 
 type result struct {
@@ -164,19 +165,14 @@ func (p *peer) encrypt(ctx context.Context, c *testCase) (message []byte, err er
 func (p *peer) decrypt(ctx context.Context, c *testCase, r *result) (err error) {
 	defer recovered(&err)
 	k := &c.Keys[c.Reader]
-	var ring mpltypes.IKeyring
+	if c.ReadWith != nil {
+		k = c.ReadWith
+	}
+	ring, err := p.keyring(ctx, k)
 	if c.Discovery {
-		client, err := kmsClient(ctx, k.Name)
-		if err != nil {
-			return err
-		}
-		account := strings.Split(k.Name, ":")[4]
-		ring, err = p.providers.CreateAwsKmsDiscoveryKeyring(ctx, mpltypes.CreateAwsKmsDiscoveryKeyringInput{KmsClient: client,
-			DiscoveryFilter: &mpltypes.DiscoveryFilter{Partition: "aws", AccountIds: []string{account}}})
-		if err != nil {
-			return err
-		}
-	} else if ring, err = p.keyring(ctx, k); err != nil {
+		ring, err = p.discovery(ctx, k)
+	}
+	if err != nil {
 		return err
 	}
 	in := sdktypes.DecryptInput{Ciphertext: c.Message}
@@ -238,21 +234,44 @@ func (p *peer) keyring(ctx context.Context, k *key) (mpltypes.IKeyring, error) {
 			PublicKey:     pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: k.Public}),
 			PrivateKey:    pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: k.Private})})
 	}
-	client, err := kmsClient(ctx, k.Name)
+	client, err := k.client(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if k.Type == "mrk" {
+		return p.providers.CreateAwsKmsMrkKeyring(ctx, mpltypes.CreateAwsKmsMrkKeyringInput{KmsClient: client, KmsKeyId: k.Name})
 	}
 	return p.providers.CreateAwsKmsKeyring(ctx, mpltypes.CreateAwsKmsKeyringInput{KmsClient: client, KmsKeyId: k.Name})
 }
 
-// kmsClient gives a client for the Region of the key.
-func kmsClient(ctx context.Context, arn string) (*kms.Client, error) {
-	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(strings.Split(arn, ":")[3]))
+// discovery gives the keyring for any key of the account of k.
+func (p *peer) discovery(ctx context.Context, k *key) (mpltypes.IKeyring, error) {
+	client, err := k.client(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return kms.NewFromConfig(cfg), nil
+	filter := &mpltypes.DiscoveryFilter{Partition: k.field(1), AccountIds: []string{k.field(4)}}
+	if k.Type == "mrk" {
+		return p.providers.CreateAwsKmsMrkDiscoveryKeyring(ctx, mpltypes.CreateAwsKmsMrkDiscoveryKeyringInput{KmsClient: client, Region: k.field(3), DiscoveryFilter: filter})
+	}
+	return p.providers.CreateAwsKmsDiscoveryKeyring(ctx, mpltypes.CreateAwsKmsDiscoveryKeyringInput{KmsClient: client, DiscoveryFilter: filter})
 }
+
+// client gives a client for the Region of the key.
+func (k *key) client(ctx context.Context) (*kms.Client, error) {
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(k.field(3)))
+	if err != nil {
+		return nil, err
+	}
+	return kms.NewFromConfig(cfg, func(o *kms.Options) {
+		if k.Endpoint != "" {
+			o.BaseEndpoint = &k.Endpoint
+		}
+	}), nil
+}
+
+// field returns a field of the key's ARN.
+func (k *key) field(i int) string { return strings.Split(k.Name, ":")[i] }
 
 // plaintext returns the n bytes that all programs here encrypt.
 func plaintext(n int) []byte {

@@ -31,8 +31,12 @@ def pem(kind, der):
     return "\n".join([f"-----BEGIN {kind} KEY-----", *lines, f"-----END {kind} KEY-----", ""]).encode()
 
 
-def region(arn):
-    return arn.split(":")[3]
+def region(key):
+    return key["name"].split(":")[3]
+
+
+def kms_client(key):
+    return boto3.client("kms", region_name=region(key), endpoint_url=key.get("endpoint"))
 
 
 def keyring(key):
@@ -56,10 +60,12 @@ def keyring(key):
                 private_key=pem("PRIVATE", key["private"]),
             )
         )
-    return providers.create_aws_kms_keyring(
-        mpl.CreateAwsKmsKeyringInput(
-            kms_key_id=key["name"], kms_client=boto3.client("kms", region_name=region(key["name"]))
+    if key["type"] == "mrk":
+        return providers.create_aws_kms_mrk_keyring(
+            mpl.CreateAwsKmsMrkKeyringInput(kms_key_id=key["name"], kms_client=kms_client(key))
         )
+    return providers.create_aws_kms_keyring(
+        mpl.CreateAwsKmsKeyringInput(kms_key_id=key["name"], kms_client=kms_client(key))
     )
 
 
@@ -71,16 +77,19 @@ def writer(case):
 
 
 def reader(case):
-    key = case["keys"][case["reader"]]
+    key = case.get("readWith") or case["keys"][case["reader"]]
     if not case.get("discovery"):
         return keyring(key)
     _, partition, _, _, account, _ = key["name"].split(":")
-    return providers.create_aws_kms_discovery_keyring(
-        mpl.CreateAwsKmsDiscoveryKeyringInput(
-            kms_client=boto3.client("kms", region_name=region(key["name"])),
-            discovery_filter=mpl.DiscoveryFilter(account_ids=[account], partition=partition),
+    options = {
+        "kms_client": kms_client(key),
+        "discovery_filter": mpl.DiscoveryFilter(account_ids=[account], partition=partition),
+    }
+    if key["type"] == "mrk":
+        return providers.create_aws_kms_mrk_discovery_keyring(
+            mpl.CreateAwsKmsMrkDiscoveryKeyringInput(region=region(key), **options)
         )
-    )
+    return providers.create_aws_kms_discovery_keyring(mpl.CreateAwsKmsDiscoveryKeyringInput(**options))
 
 
 def materials(case, ring):

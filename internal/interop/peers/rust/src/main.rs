@@ -26,6 +26,7 @@ struct Case {
     suite: String,
     keys: Vec<Key>,
     reader: usize,
+    read_with: Option<Key>,
     #[serde(default)]
     discovery: bool,
     #[serde(default)]
@@ -52,6 +53,7 @@ struct Key {
     public: String,
     #[serde(default)]
     private: String,
+    endpoint: Option<String>,
 }
 
 #[derive(Default, Serialize)]
@@ -130,16 +132,17 @@ async fn encrypt(providers: &Providers, case: &Case) -> Result<Vec<u8>> {
 }
 
 async fn decrypt(providers: &Providers, case: &Case) -> Result<(Vec<u8>, Option<HashMap<String, String>>)> {
-    let key = &case.keys[case.reader];
+    let key = case.read_with.as_ref().unwrap_or(&case.keys[case.reader]);
     let ring = if case.discovery {
         let arn: Vec<&str> = key.name.split(':').collect();
         let filter = DiscoveryFilter::builder().partition(arn[1]).account_ids(vec![arn[4].to_string()]).build()?;
-        providers
-            .create_aws_kms_discovery_keyring()
-            .kms_client(kms_client(&key.name).await)
-            .discovery_filter(filter)
-            .send()
-            .await?
+        let client = kms_client(key).await;
+        if key.r#type == "mrk" {
+            let call = providers.create_aws_kms_mrk_discovery_keyring().region(arn[3]);
+            call.kms_client(client).discovery_filter(filter).send().await?
+        } else {
+            providers.create_aws_kms_discovery_keyring().kms_client(client).discovery_filter(filter).send().await?
+        }
     } else {
         keyring(providers, key).await?
     };
@@ -203,18 +206,25 @@ async fn keyring(providers: &Providers, key: &Key) -> Result<KeyringRef> {
             let call = call.public_key(pem("PUBLIC", &key.public)).private_key(pem("PRIVATE", &key.private));
             Ok(call.padding_scheme(padding).send().await?)
         }
+        "mrk" => {
+            let call = providers.create_aws_kms_mrk_keyring().kms_key_id(&key.name);
+            Ok(call.kms_client(kms_client(key).await).send().await?)
+        }
         _ => {
             let call = providers.create_aws_kms_keyring().kms_key_id(&key.name);
-            Ok(call.kms_client(kms_client(&key.name).await).send().await?)
+            Ok(call.kms_client(kms_client(key).await).send().await?)
         }
     }
 }
 
 /// Gives a client for the Region of the key.
-async fn kms_client(arn: &str) -> aws_sdk_kms::Client {
-    let region = aws_config::Region::new(arn.split(':').nth(3).unwrap().to_string());
-    let config = aws_config::defaults(aws_config::BehaviorVersion::latest()).region(region).load().await;
-    aws_sdk_kms::Client::new(&config)
+async fn kms_client(key: &Key) -> aws_sdk_kms::Client {
+    let region = aws_config::Region::new(key.name.split(':').nth(3).unwrap().to_string());
+    let mut loader = aws_config::defaults(aws_config::BehaviorVersion::latest()).region(region);
+    if let Some(endpoint) = &key.endpoint {
+        loader = loader.endpoint_url(endpoint);
+    }
+    aws_sdk_kms::Client::new(&loader.load().await)
 }
 
 fn pem(kind: &str, der: &str) -> Vec<u8> {
