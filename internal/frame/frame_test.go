@@ -9,7 +9,10 @@ import (
 	"hash"
 	"io"
 	"math"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -177,6 +180,68 @@ func TestNothingAfterABadFrameStays(t *testing.T) {
 			require.Zero(t, len(bytes.Trim(dst[len(out):], "\x00")))
 		}
 	}
+}
+
+// slow is an AEAD that keeps the one frame that fails back until others are
+// done, and knows how many were at work at once.
+type slow struct {
+	cipher.AEAD
+	wait    chan struct{} // closed when enough others were opened
+	others  atomic.Int64
+	enough  int64
+	isBad   func(ciphertext []byte) bool
+	mu      sync.Mutex
+	working int
+	most    int
+}
+
+func (s *slow) enter() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.working++
+	s.most = max(s.most, s.working)
+}
+
+func (s *slow) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.working--
+}
+
+func (s *slow) Open(dst, nonce, ciphertext, aad []byte) ([]byte, error) {
+	s.enter()
+	defer s.leave()
+	if s.isBad(ciphertext) {
+		select {
+		case <-s.wait:
+		case <-time.After(10 * time.Second): // the test fails then
+		}
+	} else if s.others.Add(1) == s.enough {
+		close(s.wait)
+	}
+	return s.AEAD.Open(dst, nonce, ciphertext, aad)
+}
+
+// Later frames that were opened before an earlier one failed are cleared, and
+// several goroutines do open frames at once.
+func TestFramesOpenedAheadOfABadOneAreCleared(t *testing.T) {
+	const frameLength, frames, bad = 4096, 400, 3
+	s := NewSealer(config(t, frameLength, 1, nil))
+	body, err := s.Frames(nil, bytes.Repeat([]byte{0xAA}, frames*frameLength))
+	require.NoError(t, err)
+	at := bad*(frameLength+format.FrameOverhead) + 16
+	body[at] ^= 1
+	c := config(t, frameLength, 4, nil)
+	aead := &slow{AEAD: c.AEAD, wait: make(chan struct{}), enough: 100,
+		isBad: func(ciphertext []byte) bool { return &ciphertext[0] == &body[at] }}
+	c.AEAD = aead
+	dst := make([]byte, frames*frameLength)
+	out, _, err := NewOpener(c, 0).Frames(dst[:0], body)
+	require.ErrorIs(t, err, ErrAuthentication)
+	require.Len(t, out, bad*frameLength)
+	require.GreaterOrEqual(t, aead.others.Load(), aead.enough, "frames were opened ahead")
+	require.Greater(t, aead.most, 1)
+	require.Zero(t, len(bytes.Trim(dst[len(out):], "\x00")))
 }
 
 // A Window grows with what arrives and keeps what was not discarded.
