@@ -79,7 +79,8 @@ type EncryptOptions struct {
 	// EncryptionContext is authenticated with the message and, but for the
 	// required keys, stored in it, readable by all. It must not be secret.
 	// Keys that begin with "aws-crypto-" are reserved. All must be UTF-8, and
-	// not over 65,535 bytes together with their lengths. It is copied.
+	// not over 65,535 bytes together with their lengths. It is copied. Java's
+	// SDK reads no empty keys and values, and none over 32,766 bytes.
 	EncryptionContext map[string]string
 	// RequiredContextKeys are keys of EncryptionContext whose pairs are
 	// authenticated but not stored: whoever decrypts must give them again.
@@ -88,7 +89,8 @@ type EncryptOptions struct {
 	Suite suite.ID
 	// FrameLength is the number of plaintext bytes in a frame, from 1 to
 	// 2^32-1. Zero means DefaultFrameLength. A reader needs memory for two
-	// frames; other SDKs read none over 2^31-1.
+	// frames. Python's and Java's SDKs read none over 2^31-1, and Java's takes
+	// that memory even if the message is short.
 	FrameLength int64
 	// Unframed writes the body as one block, as old SDKs did. The
 	// specification deprecates it. Only Encrypt can; streams refuse it.
