@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/esdk-go/esdk"
+	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/suite"
 )
 
@@ -39,6 +40,32 @@ func TestSameBytesFromEveryEntryPoint(t *testing.T) {
 					}
 				}
 			}
+		}
+	}
+}
+
+// Message IDs, data keys, signing keys and the IVs of wrapped keys are random
+// bytes of crypto/rand and of nothing else: the same if those are the same, and
+// others if not.
+func TestAllRandomnessIsThatOfCryptoRand(t *testing.T) {
+	for _, id := range suite.All() {
+		draw := func(seed uint64) (drawn [][]byte) {
+			cryptotest.SetGlobalRandom(t, seed)
+			p := &manager{inner: rawAES(t), encrypt: func(m *keyprovider.EncryptionMaterials) *keyprovider.EncryptionMaterials {
+				drawn = append(drawn, bytes.Clone(m.DataKey), m.EncryptedDataKeys[0].ProviderInfo, m.EncryptedDataKeys[0].Ciphertext)
+				if m.SigningKey != nil {
+					drawn = append(drawn, m.SigningKey.D.Bytes())
+				}
+				return m
+			}}
+			_, h, err := clientFor(id).Encrypt(bg, nil, p, &esdk.EncryptOptions{Suite: id})
+			require.NoError(t, err)
+			return append(drawn, h.MessageID)
+		}
+		first, second := draw(1), draw(2)
+		require.Equal(t, first, draw(1))
+		for i := range first {
+			require.NotEqual(t, first[i], second[i])
 		}
 	}
 }

@@ -71,6 +71,7 @@ func TestNewDiscoveryRefusesWhatCannotWork(t *testing.T) {
 		"DiscoveryFilter.Accounts is empty":                       {filter: &kms.DiscoveryFilter{Partition: "aws"}},
 		"DiscoveryFilter.Accounts has an empty":                   {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: []string{"1", ""}}},
 		"DiscoveryFilter.Regions is empty":                        {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{}}},
+		`DiscoveryFilter.Regions: "" is not a Region`:             {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{"us-east-1", ""}}},
 		`DiscoveryFilter.Regions: "*" is not a Region`:            {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{"*"}}},
 		"multi-Region discovery needs a Region":                   {opts: kms.Options{MultiRegion: true}},
 		"us-east-1, which DiscoveryFilter.Regions does not allow": {&kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{"eu-west-1"}}, kms.Options{MultiRegion: true, Region: "us-east-1"}},
