@@ -220,3 +220,23 @@ func TestTheLibraryIsNamedInTheUserAgent(t *testing.T) {
 		require.Contains(t, call.UserAgent, "aws-sdk-go-v2/")
 	}
 }
+
+func TestDiscoverySendsWhatTheEntryAndTheRequestHave(t *testing.T) {
+	s := newServer(t)
+	keys := []string{s.CreateKey("us-east-1"), s.CreateKey("eu-west-1")}
+	m := encrypt(t, strict(t, &kms.Options{Config: s.Config()}, keys...))
+	p := discovery(t, nil, &kms.Options{Config: s.Config(), GrantTokens: []string{"grant"}})
+	for _, key := range keys {
+		s.DenyAccess(key, "Decrypt")
+	}
+	s.ResetCalls()
+	require.Len(t, refusal(t, p, m).Causes, 2, "one for each entry")
+	calls := s.Calls()
+	require.Len(t, calls, 2)
+	for i, call := range calls {
+		require.Equal(t, keys[i], call.KeyID)
+		require.Equal(t, m.EncryptedDataKeys[i].Ciphertext, call.CiphertextBlob)
+		require.Equal(t, m.EncryptionContext, call.EncryptionContext)
+		require.Equal(t, []string{"grant"}, call.GrantTokens)
+	}
+}
