@@ -5,11 +5,13 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/sha512"
+	"encoding/binary"
 	"fmt"
 	"hash"
 	"io"
 	"math"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -167,7 +169,9 @@ func TestNothingAfterABadFrameStays(t *testing.T) {
 		altered := bytes.Clone(body)
 		altered[bad*stride+100] ^= 1
 		for _, workers := range []int{1, 4} {
-			o := NewOpener(config(t, frameLength, workers, nil), 0)
+			c := config(t, frameLength, workers, nil)
+			c.AEAD = late{c.AEAD, uint32(bad + 1)}
+			o := NewOpener(c, 0)
 			dst := make([]byte, len(plaintext))
 			out, used, err := o.Frames(dst[:0], altered)
 			require.ErrorIs(t, err, ErrAuthentication)
@@ -177,6 +181,20 @@ func TestNothingAfterABadFrameStays(t *testing.T) {
 			require.Zero(t, len(bytes.Trim(dst[len(out):], "\x00")))
 		}
 	}
+}
+
+// A late AEAD takes long to open the frame with this number, so that other
+// goroutines have opened later ones meanwhile.
+type late struct {
+	cipher.AEAD
+	sequence uint32
+}
+
+func (l late) Open(dst, nonce, ciphertext, aad []byte) ([]byte, error) {
+	if binary.BigEndian.Uint32(nonce[8:]) == l.sequence {
+		time.Sleep(20 * time.Millisecond)
+	}
+	return l.AEAD.Open(dst, nonce, ciphertext, aad)
 }
 
 // A Window grows with what arrives and keeps what was not discarded.
