@@ -277,7 +277,7 @@ func TestREADMESnippetsAreExamples(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	var examples string
-	for _, name := range []string{"example_test.go", "format/example_test.go", "keyprovider/example_test.go"} {
+	for _, name := range []string{"example_test.go", "format/example_test.go", "keyprovider/example_test.go", "kms/example_test.go"} {
 		b, err := os.ReadFile(name)
 		require.NoError(t, err)
 		examples += squeeze(string(b))

@@ -244,8 +244,9 @@ type EncryptWriter struct {
 // is written before NewEncryptWriter returns.
 //
 // The message is whole only after [EncryptWriter.Close] returned nil. Use
-// [EncryptWriter.CloseWithError] to give it up. Neither closes w. It uses the
-// zero [Client].
+// [EncryptWriter.CloseWithError] to give it up: a deferred Close would make a
+// whole message of what was written before something else failed. Neither
+// closes w. It uses the zero [Client].
 //
 // It follows client-apis/encrypt.md and client-apis/streaming.md of the
 // specification.

@@ -334,19 +334,19 @@ func TestStreamsDoNotReadAhead(t *testing.T) {
 		require.NoError(t, err)
 		r := <-d
 		for range 50 {
+			written := make(chan error)
 			go func() {
-				if _, err := w.Write(text(10)); err != nil {
-					panic(err)
-				}
+				_, err := w.Write(text(10))
+				written <- err
 			}()
 			got := make([]byte, 10)
 			_, err = io.ReadFull(r, got)
 			require.NoError(t, err)
 			require.Equal(t, text(10), got)
+			require.NoError(t, <-written)
 		}
 		go func() {
-			w.Close()
-			pw.Close()
+			pw.CloseWithError(w.Close())
 		}()
 		_, err = r.Read(make([]byte, 1))
 		require.Equal(t, io.EOF, err)

@@ -3,6 +3,7 @@ package format
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/esdk-go/esdk/suite"
 )
@@ -126,6 +127,7 @@ var bodyContent = [...]string{
 //
 // It follows data-format/message-body-aad.md of the specification.
 func AppendBodyAAD(b, messageID []byte, kind BodyKind, sequence uint32, length uint64) []byte {
+	b = slices.Grow(b, len(messageID)+len(bodyContent[kind])+12)
 	b = append(b, messageID...)
 	b = append(b, bodyContent[kind]...)
 	b = binary.BigEndian.AppendUint32(b, sequence)

@@ -118,6 +118,9 @@ func (r *DecryptionRequest) Context() (ec map[string]string, added []string, err
 		}
 		return nil, nil, fmt.Errorf("%w: no %s in a signed message", ErrEncryptionContext, format.PublicKeyField)
 	}
+	if len(r.ReproducedContext) == 0 {
+		return r.EncryptionContext, nil, nil
+	}
 	for _, k := range slices.Sorted(maps.Keys(r.ReproducedContext)) {
 		switch stored, ok := r.EncryptionContext[k]; {
 		case ok && stored != r.ReproducedContext[k]:

@@ -67,7 +67,10 @@ func (p RSAPadding) hash() hash.Hash {
 // [MasterKeyProvider] and its own only [MasterKey], safe for concurrent use.
 // It prints without its key.
 //
-// RSA wrapping does not bind the encryption context; the message itself does.
+// RSA wrapping does not bind the encryption context to the data key; only the
+// message does, under that key. A reader of a signed message can therefore
+// replace its public key and sign anew: with RawRSA a signature proves nothing
+// that the tags do not.
 //
 // It follows framework/raw-rsa-keyring.md of the specification.
 type RawRSA struct {

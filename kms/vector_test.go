@@ -166,7 +166,7 @@ func (c *vectorCase) try(t *testing.T, s *kmstest.Server, m *vectors.Message) {
 	require.Equal(t, len(want) == 0, errors.Is(err, keyprovider.ErrNoMatch))
 }
 
-func TestEntriesOfPublishedMessagesAreChosenSkippedAndReported(t *testing.T) {
+func TestVectorEntriesAreChosenSkippedAndReported(t *testing.T) {
 	messages := vectors.PythonMessages(t)
 	require.Len(t, messages, 360)
 	for _, m := range vectors.NetMessages(t) {

@@ -45,12 +45,12 @@ type Config struct {
 type body struct {
 	Config
 	next  uint32 // the sequence number that is due
-	lanes []lane // one for each goroutine
-	aad   []byte // of the final frame or the unframed body
+	lanes []lane // one for each goroutine that works on regular frames
+	last  lane   // for the final frame or the unframed body
 }
 
-// A lane is what one goroutine needs to seal or open regular frames. It is in
-// the heap with its body because what is passed to a cipher.AEAD escapes.
+// A lane is what a goroutine needs to seal or open frames. It is in the heap
+// with its body because what is passed to a cipher.AEAD escapes.
 type lane struct {
 	nonce [suite.IVSize]byte
 	aad   []byte
@@ -67,10 +67,10 @@ func newBody(c Config) body {
 	b := body{Config: c, next: 1}
 	b.MessageID = bytes.Clone(c.MessageID) // the caller's is in the hands of users
 	b.Workers = min(c.Workers, maxWorkers)
-	b.addLanes(1)
 	return b
 }
 
+// addLanes makes sure that there are n lanes.
 func (b *body) addLanes(n int) {
 	for len(b.lanes) < n {
 		aad := format.AppendBodyAAD(nil, b.MessageID, format.RegularFrame, 0, uint64(b.FrameLength))

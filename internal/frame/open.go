@@ -128,6 +128,7 @@ func (o *Opener) Frames(dst, src []byte) (out []byte, used int, err error) {
 	if o.parallel(n) {
 		good, n = o.spreadFrames(room, src, n)
 	} else {
+		o.addLanes(1)
 		for good < n {
 			end := min(good+o.piece(), n)
 			k := o.run(&o.lanes[0], room, src, good, end)
@@ -222,10 +223,9 @@ func (o *Opener) Last(dst, src []byte, p Part) (out []byte, used int, err error)
 	if o.FrameLength == 0 {
 		kind = format.SingleBlock
 	}
-	o.aad = format.AppendBodyAAD(o.aad[:0], o.MessageID, kind, o.next, uint64(p.Length))
-	l := &o.lanes[0]
-	l.nonce = p.iv
-	out, err = o.AEAD.Open(dst, l.nonce[:], src[p.header:], o.aad)
+	o.last.aad = format.AppendBodyAAD(nil, o.MessageID, kind, o.next, uint64(p.Length))
+	o.last.nonce = p.iv
+	out, err = o.AEAD.Open(dst, o.last.nonce[:], src[p.header:], o.last.aad)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%s: %w", o.field(), ErrAuthentication)
 	}

@@ -31,6 +31,7 @@ func (s *Sealer) Frames(dst, plaintext []byte) ([]byte, error) {
 	if s.parallel(n) {
 		s.spreadFrames(dst[start:], plaintext, n)
 	} else {
+		s.addLanes(1)
 		for i := 0; i < n; i += s.piece() {
 			sealed := s.run(&s.lanes[0], dst[start:], plaintext, i, n)
 			if s.Digest != nil {
@@ -84,11 +85,11 @@ func (s *Sealer) spreadFrames(out, plaintext []byte, n int) {
 // frame length, and nothing if the plaintext ended with a regular frame.
 func (s *Sealer) Final(dst, plaintext []byte) []byte {
 	start := len(dst)
-	s.aad = format.AppendBodyAAD(s.aad[:0], s.MessageID, format.FinalFrame, s.next, uint64(len(plaintext)))
+	s.last.aad = format.AppendBodyAAD(nil, s.MessageID, format.FinalFrame, s.next, uint64(len(plaintext)))
 	dst = format.AppendFrameHeader(dst, format.FrameHeader{
-		Final: true, Sequence: s.next, IV: s.lanes[0].setNonce(s.next), Length: uint32(len(plaintext)),
+		Final: true, Sequence: s.next, IV: s.last.setNonce(s.next), Length: uint32(len(plaintext)),
 	})
-	return s.last(dst, start, plaintext)
+	return s.sealLast(dst, start, plaintext)
 }
 
 // Unframed appends to dst an unframed body, which holds plaintext: at most
@@ -99,14 +100,14 @@ func (s *Sealer) Unframed(dst, plaintext []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %d bytes, an unframed body holds %d", ErrTooLong, length, uint64(format.MaxUnframedLength))
 	}
 	start := len(dst)
-	s.aad = format.AppendBodyAAD(s.aad[:0], s.MessageID, format.SingleBlock, s.next, length)
-	dst = format.AppendUnframedHeader(dst, format.UnframedHeader{IV: s.lanes[0].setNonce(s.next), Length: length})
-	return s.last(dst, start, plaintext), nil
+	s.last.aad = format.AppendBodyAAD(nil, s.MessageID, format.SingleBlock, s.next, length)
+	dst = format.AppendUnframedHeader(dst, format.UnframedHeader{IV: s.last.setNonce(s.next), Length: length})
+	return s.sealLast(dst, start, plaintext), nil
 }
 
-// last seals plaintext behind the header that stands in dst from start on.
-func (s *Sealer) last(dst []byte, start int, plaintext []byte) []byte {
-	dst = s.AEAD.Seal(dst, s.lanes[0].nonce[:], plaintext, s.aad)
+// sealLast seals plaintext behind the header that stands in dst from start on.
+func (s *Sealer) sealLast(dst []byte, start int, plaintext []byte) []byte {
+	dst = s.AEAD.Seal(dst, s.last.nonce[:], plaintext, s.last.aad)
 	if s.Digest != nil {
 		s.Digest.Write(dst[start:])
 	}
