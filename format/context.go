@@ -3,7 +3,6 @@ package format
 import (
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"slices"
 	"unicode/utf8"
 )
@@ -45,7 +44,13 @@ func AppendEncryptionContext(b []byte, ec map[string]string) ([]byte, error) {
 		}
 		return b, nil
 	}
-	for _, k := range slices.Sorted(maps.Keys(ec)) {
+	var few [16]string // enough for most, without an allocation
+	keys := few[:0]
+	for k := range ec {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	for _, k := range keys {
 		b = appendField(appendField(b, k), ec[k])
 	}
 	return b, nil

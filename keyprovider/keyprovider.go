@@ -10,6 +10,8 @@
 //   - [Multi]: several providers as one.
 //   - [RequireContext]: pairs of the encryption context that are authenticated
 //     but not stored.
+//   - [NewCache]: any provider, asked seldom, as each data key is used for
+//     several messages.
 //
 // Package kms has those for AWS KMS. A provider of one's own is a type with
 // the two methods of MasterKeyProvider and, for its keys, the two of

@@ -1,0 +1,213 @@
+// Package cache keeps values that a call to some service brings, such as data
+// keys: for a limited time, number of uses and number of values. One call at a
+// time brings each value, however many ask for it. Values are cleared when
+// they leave.
+//
+// The values of one [Store] can be of several kinds, so that caches of
+// different kinds can share its room; their IDs keep them apart. Each cache
+// has its own [View] of the store.
+//
+// The package starts no goroutines: who needs a value that is missing makes
+// the call itself, and a timer removes values that are too old.
+//
+// It follows framework/cryptographic-materials-cache.md of the specification,
+// the pages of the local and the storm tracking cache, and that of the caching
+// CMM for the use that is counted.
+package cache
+
+import (
+	"container/heap"
+	"container/list"
+	"math"
+	"sync"
+	"time"
+)
+
+// An ID identifies an entry: the hash of a cache entry identifier formula, and
+// the lengths of the parts that were hashed. The formulas do not delimit all
+// their parts, so some unequal requests would be hashed alike without.
+type ID struct {
+	Sum   [48]byte
+	Parts [3]uint32
+}
+
+// A Value is what an entry holds. Clear erases its secrets; it is called once,
+// while the store is locked, when nothing will use the value any more.
+type Value interface{ Clear() }
+
+// Usage is what a value was used for.
+type Usage struct{ Messages, Bytes int64 }
+
+// plus returns u and more together, and whether that is within the limit.
+func (u Usage) plus(more, limit Usage) (Usage, bool) {
+	if more.Messages > limit.Messages-u.Messages || more.Bytes > limit.Bytes-u.Bytes {
+		return u, false
+	}
+	return Usage{u.Messages + more.Messages, u.Bytes + more.Bytes}, true
+}
+
+// A Store holds the entries of one or more views. It is safe for concurrent use.
+type Store struct {
+	mu       sync.Mutex
+	capacity int
+	entries  map[ID]*entry
+	recent   list.List // of *entry, the most recently used one first
+	expiries expiries
+	timer    *time.Timer // removes what expires; nil until something can
+	alarm    time.Time   // when it will; zero if it is not set
+	flights  map[ID]*flight
+	seq      uint64 // of the latest flight
+	epoch    uint64 // what was called for in an earlier one is not kept
+}
+
+// entry is a value that can be used again.
+type entry struct {
+	id      ID
+	value   Value
+	view    *View // that called for it
+	seq     uint64
+	used    Usage
+	created time.Time
+	expires time.Time
+	tried   time.Time     // when a call for its successor last began
+	recent  *list.Element // in Store.recent
+	index   int           // in Store.expiries
+}
+
+// New returns an empty store for up to capacity entries. It keeps nothing if
+// that is not positive.
+func New(capacity int) *Store {
+	return &Store{capacity: capacity, entries: map[ID]*entry{}, flights: map[ID]*flight{}}
+}
+
+// Purge removes all entries. What is being called for now will not be kept.
+func (s *Store) Purge() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.purge(func(*entry) bool { return true })
+}
+
+func (s *Store) purge(match func(*entry) bool) {
+	s.epoch++
+	for _, e := range s.entries {
+		if match(e) {
+			s.drop(e)
+		}
+	}
+	s.setAlarm()
+}
+
+// Len returns the number of entries.
+func (s *Store) Len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.entries)
+}
+
+// find returns the entry, if there is one that has not expired.
+func (s *Store) find(id ID, now time.Time) *entry {
+	e := s.entries[id]
+	if e != nil && !now.Before(e.expires) {
+		s.expire(e)
+		return nil
+	}
+	return e
+}
+
+// put stores what a flight brought.
+func (s *Store) put(f *flight, value Value, now time.Time) {
+	old := s.entries[f.id]
+	switch {
+	case f.epoch != s.epoch, s.capacity <= 0, f.used.Messages >= f.view.limit.Messages, old != nil && old.seq > f.seq:
+		value.Clear()
+		return
+	case old != nil:
+		s.drop(old)
+	}
+	for len(s.entries) >= s.capacity {
+		oldest := s.recent.Back().Value.(*entry)
+		oldest.view.stats.Evictions++
+		s.drop(oldest)
+	}
+	e := &entry{id: f.id, value: value, view: f.view, seq: f.seq, used: f.used, created: now, expires: now.Add(f.view.maxAge)}
+	s.entries[e.id] = e
+	e.recent = s.recent.PushFront(e)
+	heap.Push(&s.expiries, e)
+	e.view.stats.Entries++
+	s.setAlarm()
+}
+
+// expire removes an entry that reached a limit.
+func (s *Store) expire(e *entry) {
+	e.view.stats.Expirations++
+	s.drop(e)
+}
+
+// drop removes an entry and clears its value.
+func (s *Store) drop(e *entry) {
+	delete(s.entries, e.id)
+	s.recent.Remove(e.recent)
+	heap.Remove(&s.expiries, e.index)
+	e.view.stats.Entries--
+	e.value.Clear()
+}
+
+// setAlarm sets the timer for the next expiry if it would come too late. One
+// that comes too early does no harm.
+func (s *Store) setAlarm() {
+	if len(s.expiries) == 0 {
+		if s.timer != nil {
+			s.timer.Stop()
+			s.alarm = time.Time{}
+		}
+		return
+	}
+	next := s.expiries[0].expires
+	if !s.alarm.IsZero() && !next.Before(s.alarm) {
+		return
+	}
+	s.alarm = next
+	if s.timer == nil {
+		s.timer = time.AfterFunc(time.Until(next), s.sweep)
+	} else {
+		s.timer.Reset(time.Until(next))
+	}
+}
+
+// sweep removes all entries that have expired.
+func (s *Store) sweep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for len(s.expiries) > 0 && !now.Before(s.expiries[0].expires) {
+		s.expire(s.expiries[0])
+	}
+	s.alarm = time.Time{}
+	s.setAlarm()
+}
+
+// expiries is a heap with the entry on top that expires next.
+type expiries []*entry
+
+func (x expiries) Len() int           { return len(x) }
+func (x expiries) Less(i, j int) bool { return x[i].expires.Before(x[j].expires) }
+func (x expiries) Swap(i, j int) {
+	x[i], x[j] = x[j], x[i]
+	x[i].index, x[j].index = i, j
+}
+
+func (x *expiries) Push(e any) {
+	e.(*entry).index = len(*x)
+	*x = append(*x, e.(*entry))
+}
+
+func (x *expiries) Pop() any {
+	last := len(*x) - 1
+	e := (*x)[last]
+	(*x)[last] = nil
+	*x = (*x)[:last]
+	return e
+}
+
+// noLimit is the limit of a view that has none.
+const noLimit = math.MaxInt64

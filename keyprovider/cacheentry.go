@@ -1,0 +1,168 @@
+package keyprovider
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/cache"
+)
+
+var errNoMaterials = errors.New("the materials manager returned nothing")
+
+// An encryptionCall is a request for encryption materials to a [Cache]: what
+// internal/cache calls a request.
+type encryptionCall struct {
+	cache     *caching
+	req       *EncryptionRequest
+	materials *EncryptionMaterials // the result
+}
+
+// Load asks the manager under the cache. What others can use as well is copied.
+func (c *encryptionCall) Load(ctx context.Context) (cache.Value, error) {
+	c.cache.misses.Add(1)
+	m, err := c.cache.encryptionMaterials(ctx, c.req)
+	if err != nil {
+		return nil, err
+	}
+	c.materials = m
+	if m.Suite.KDF() == 0 || len(m.DataKey) != m.Suite.KeySize() || len(m.EncryptedDataKeys) == 0 ||
+		(m.SigningKey != nil) != m.Suite.Signing() || !m.fit(c.req) {
+		return nil, nil // no key derivation, or Encrypt is about to refuse them
+	}
+	return &cachedEncryption{m.clone()}, nil
+}
+
+// Take copies cached materials, if they fit the request.
+func (c *encryptionCall) Take(v cache.Value) bool {
+	cached, ok := v.(*cachedEncryption)
+	if !ok || !cached.fit(c.req) {
+		return false
+	}
+	m := cached.clone()
+	c.materials = &m
+	return true
+}
+
+// fit checks what Encrypt checks: materials that were made for one request may
+// not be for another, although both have the same identifier.
+func (m *EncryptionMaterials) fit(req *EncryptionRequest) bool {
+	if !req.CommitmentPolicy.AllowsEncrypt(m.Suite) {
+		return false
+	}
+	if limit := req.MaxEncryptedDataKeys; limit > 0 && len(m.EncryptedDataKeys) > limit || len(m.EncryptedDataKeys) > format.MaxEncryptedDataKeys {
+		return false
+	}
+	for _, k := range req.RequiredContextKeys {
+		if !slices.Contains(m.RequiredContextKeys, k) {
+			return false
+		}
+	}
+	_, missing := missingKey(m.EncryptionContext, m.RequiredContextKeys)
+	return !missing
+}
+
+// A decryptionCall is a request for decryption materials to a [Cache].
+type decryptionCall struct {
+	cache     *caching
+	req       *DecryptionRequest
+	materials *DecryptionMaterials // the result
+}
+
+// Load asks the manager under the cache. What others can use as well is copied.
+func (c *decryptionCall) Load(ctx context.Context) (cache.Value, error) {
+	c.cache.misses.Add(1)
+	m, err := c.cache.decryptionMaterials(ctx, c.req)
+	if err != nil {
+		return nil, err
+	}
+	c.materials = m
+	if m.Suite.KDF() == 0 || len(m.DataKey) != m.Suite.KeySize() ||
+		(m.VerificationKey != nil) != m.Suite.Signing() || !m.fit(c.req) {
+		return nil, nil // no key derivation, or Decrypt is about to refuse them
+	}
+	return &cachedDecryption{m.clone()}, nil
+}
+
+// Take copies cached materials, if they fit the request.
+func (c *decryptionCall) Take(v cache.Value) bool {
+	cached, ok := v.(*cachedDecryption)
+	if !ok || !cached.fit(c.req) {
+		return false
+	}
+	m := cached.clone()
+	c.materials = &m
+	return true
+}
+
+// fit checks what Decrypt checks: that the suite is the request's, that its
+// policy allows it, and that every reproduced pair is bound.
+func (m *DecryptionMaterials) fit(req *DecryptionRequest) bool {
+	if m.Suite != req.Suite || !req.CommitmentPolicy.AllowsDecrypt(m.Suite) {
+		return false
+	}
+	for k, v := range req.ReproducedContext {
+		bound, ok := m.EncryptionContext[k]
+		_, stored := req.EncryptionContext[k]
+		if !ok || bound != v || !stored && !slices.Contains(m.RequiredContextKeys, k) {
+			return false
+		}
+	}
+	_, missing := missingKey(m.EncryptionContext, m.RequiredContextKeys)
+	return !missing
+}
+
+// cachedEncryption are encryption materials in a cache. The maps and slices
+// are its own; the keys of the signature are shared, as nobody changes them.
+type cachedEncryption struct{ EncryptionMaterials }
+
+// Clear erases the data key. It drops the signing key, with which a message
+// that is being written may still be signed.
+func (m *cachedEncryption) Clear() {
+	clear(m.DataKey)
+	m.SigningKey = nil
+}
+
+// cachedDecryption are decryption materials in a cache.
+type cachedDecryption struct{ DecryptionMaterials }
+
+// Clear erases the data key.
+func (m *cachedDecryption) Clear() { clear(m.DataKey) }
+
+// clone returns a copy that shares nothing but the signing key, which is
+// read-only. All its bytes are one allocation.
+func (m *EncryptionMaterials) clone() EncryptionMaterials {
+	c := *m
+	c.EncryptionContext = maps.Clone(m.EncryptionContext)
+	c.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
+	size := len(m.DataKey)
+	for i := range m.EncryptedDataKeys {
+		size += len(m.EncryptedDataKeys[i].ProviderInfo) + len(m.EncryptedDataKeys[i].Ciphertext)
+	}
+	b := make([]byte, 0, size)
+	cut := func(part []byte) []byte {
+		start := len(b)
+		b = append(b, part...)
+		return b[start:len(b):len(b)]
+	}
+	c.DataKey = cut(m.DataKey)
+	c.EncryptedDataKeys = slices.Clone(m.EncryptedDataKeys)
+	for i := range c.EncryptedDataKeys {
+		key := &c.EncryptedDataKeys[i]
+		key.ProviderInfo, key.Ciphertext = cut(key.ProviderInfo), cut(key.Ciphertext)
+	}
+	return c
+}
+
+// clone returns a copy that shares nothing but the verification key, which is
+// read-only.
+func (m *DecryptionMaterials) clone() DecryptionMaterials {
+	c := *m
+	c.EncryptionContext = maps.Clone(m.EncryptionContext)
+	c.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
+	c.DataKey = bytes.Clone(m.DataKey)
+	return c
+}

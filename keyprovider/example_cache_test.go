@@ -1,0 +1,111 @@
+package keyprovider_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/esdk-go/esdk"
+	"github.com/esdk-go/esdk/keyprovider"
+)
+
+// newKey returns a provider with a new key. In a service it would be one of
+// AWS KMS, from package kms, for which caching is worth more.
+func newKey(name string) keyprovider.MasterKeyProvider {
+	key := make([]byte, 32)
+	rand.Read(key)
+	p, err := keyprovider.NewRawAES("my app", name, key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return p
+}
+
+// A service that encrypts many small records asks for a data key once in 1000
+// records, or once in five minutes.
+func ExampleNewCache() {
+	p, err := keyprovider.NewCache(newKey("orders"), keyprovider.CacheOptions{
+		MaxAge:      5 * time.Minute,
+		MaxMessages: 1000,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer p.Purge() // clears the keys from memory
+
+	for i := range 2500 {
+		record := fmt.Appendf(nil, "record %d", i)
+		// The same for many records: each tenant has data keys of its own.
+		about := map[string]string{"table": "orders", "tenant": "42"}
+		_, _, err := esdk.Encrypt(context.Background(), record, p, &esdk.EncryptOptions{EncryptionContext: about})
+		if err != nil {
+			log.Fatal(err)
+		}
+	}
+	stats := p.Stats()
+	fmt.Println(stats.Misses, "calls,", stats.Hits, "hits")
+	// Output:
+	// 3 calls, 2497 hits
+}
+
+// Several caches can share the room of one store. They do not share data keys
+// unless their partitions are the same.
+func ExampleNewCacheStore() {
+	store := keyprovider.NewCacheStore(10_000)
+	for _, name := range []string{"orders", "invoices"} {
+		p, err := keyprovider.NewCache(newKey(name), keyprovider.CacheOptions{MaxAge: time.Minute, Store: store})
+		if err != nil {
+			log.Fatal(err)
+		}
+		if _, _, err := esdk.Encrypt(context.Background(), nil, p, nil); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println(store)
+	store.Purge()
+	fmt.Println(store)
+	// Output:
+	// cache store with 2 entries
+	// cache store with 0 entries
+}
+
+// RequireContext can stand over a cache and under one: messages for which the
+// caller gives no tenant fail, data keys of others are not used.
+func ExampleRequireContext_cache() {
+	options := keyprovider.CacheOptions{MaxAge: time.Minute}
+	cache, err := keyprovider.NewCache(newKey("over"), options)
+	if err != nil {
+		log.Fatal(err)
+	}
+	over, err := keyprovider.RequireContext(cache, "tenant")
+	if err != nil {
+		log.Fatal(err)
+	}
+	required, err := keyprovider.RequireContext(newKey("under"), "tenant")
+	if err != nil {
+		log.Fatal(err)
+	}
+	under, err := keyprovider.NewCache(required, options)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	for _, p := range []keyprovider.MasterKeyProvider{over, under} {
+		tenant := map[string]string{"tenant": "42"}
+		message, _, err := esdk.Encrypt(context.Background(), []byte("hello"), p, &esdk.EncryptOptions{EncryptionContext: tenant})
+		if err != nil {
+			log.Fatal(err)
+		}
+		plaintext, _, err := esdk.Decrypt(context.Background(), message, p, &esdk.DecryptOptions{EncryptionContext: tenant})
+		fmt.Printf("%s, %v\n", plaintext, err)
+		_, _, err = esdk.Decrypt(context.Background(), message, p, nil)
+		fmt.Println(err)
+	}
+	// Output:
+	// hello, <nil>
+	// esdk: encryption context: the required key "tenant" is missing
+	// hello, <nil>
+	// esdk: encryption context: the required key "tenant" is missing
+}
