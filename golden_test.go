@@ -6,6 +6,7 @@ package esdk_test
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/cryptotest"
 
@@ -46,15 +47,16 @@ func TestSameBytesFromEveryEntryPoint(t *testing.T) {
 
 // Message IDs, data keys, signing keys and the IVs of wrapped keys are random
 // bytes of crypto/rand and of nothing else: the same if those are the same, and
-// others if not.
+// each byte another if not.
 func TestAllRandomnessIsThatOfCryptoRand(t *testing.T) {
 	for _, id := range suite.All() {
 		draw := func(seed uint64) (drawn [][]byte) {
 			cryptotest.SetGlobalRandom(t, seed)
 			p := &manager{inner: rawAES(t), encrypt: func(m *keyprovider.EncryptionMaterials) *keyprovider.EncryptionMaterials {
-				drawn = append(drawn, bytes.Clone(m.DataKey), m.EncryptedDataKeys[0].ProviderInfo, m.EncryptedDataKeys[0].Ciphertext)
+				info := m.EncryptedDataKeys[0].ProviderInfo
+				drawn = append(drawn, bytes.Clone(m.DataKey), info[len(info)-suite.IVSize:])
 				if m.SigningKey != nil {
-					drawn = append(drawn, m.SigningKey.D.Bytes())
+					drawn = append(drawn, m.SigningKey.D.FillBytes(make([]byte, id.Curve().Params().BitSize/8)))
 				}
 				return m
 			}}
@@ -62,10 +64,16 @@ func TestAllRandomnessIsThatOfCryptoRand(t *testing.T) {
 			require.NoError(t, err)
 			return append(drawn, h.MessageID)
 		}
-		first, second := draw(1), draw(2)
-		require.Equal(t, first, draw(1))
-		for i := range first {
-			require.NotEqual(t, first[i], second[i])
+		first := draw(0)
+		require.Equal(t, first, draw(0))
+		var others [][][]byte
+		for seed := range uint64(20) {
+			others = append(others, draw(1+seed))
+		}
+		for i, b := range first {
+			for at := range b {
+				require.True(t, slices.ContainsFunc(others, func(o [][]byte) bool { return o[i][at] != b[at] }), "%v: byte %d of %d is fixed", id, at, i)
+			}
 		}
 	}
 }
