@@ -181,7 +181,7 @@ func testKey(t *testing.T) *RawAES {
 func TestCacheDefaults(t *testing.T) {
 	c, err := NewCache(testKey(t), CacheOptions{MaxAge: time.Hour})
 	require.NoError(t, err)
-	require.EqualValues(t, 1<<32, c.c.options.MaxMessages)
+	require.Equal(t, int64(1<<32), c.c.options.MaxMessages)
 	require.Zero(t, c.c.options.MaxBytes, "no limit")
 	require.Equal(t, 10*time.Second, c.c.options.GracePeriod)
 	require.Equal(t, time.Second, c.c.options.GracePeriod/graceTries)
