@@ -56,7 +56,9 @@ func TestAllRandomnessIsThatOfCryptoRand(t *testing.T) {
 				info := m.EncryptedDataKeys[0].ProviderInfo
 				drawn = append(drawn, bytes.Clone(m.DataKey), info[len(info)-suite.IVSize:])
 				if m.SigningKey != nil {
-					drawn = append(drawn, m.SigningKey.D.FillBytes(make([]byte, id.Curve().Params().BitSize/8)))
+					d, err := m.SigningKey.Bytes()
+					require.NoError(t, err)
+					drawn = append(drawn, d)
 				}
 				return m
 			}}

@@ -159,7 +159,7 @@ func TestMessagesMadeByHandDecrypt(t *testing.T) {
 			"unsorted context":          {frameLength: 3, frames: []string{"abc", "d"}, stored: stored},
 			"required context":          {frameLength: 3, frames: []string{"abc", "d"}, stored: stored, unstored: unstored},
 			"required, unframed":        {frames: []string{"abc"}, unstored: unstored},
-			"frame length over a frame": {frameLength: 1<<31 - 1, frames: []string{"abc"}},
+			"frame length over a frame": {frameLength: 1 << 30, frames: []string{"abc"}},
 		} {
 			w.suite, w.dataKey = id, text(handSuites[uint16(id)].keySize)
 			if handSuites[uint16(id)].committing {
