@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"maps"
 	"slices"
 
 	"github.com/esdk-go/esdk/format"
@@ -83,13 +84,13 @@ func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyP
 		CommitmentPolicy:  client.CommitmentPolicy,
 		EncryptedDataKeys: h.EncryptedDataKeys,
 		EncryptionContext: h.EncryptionContext,
-		ReproducedContext: o.EncryptionContext,
+		ReproducedContext: maps.Clone(o.EncryptionContext),
 	}
 	_, added, err := req.Context()
 	if err != nil {
 		return nil, err
 	}
-	m, err := openHeader(ctx, h, p, req, client.Concurrency, o.MaxFrameLength)
+	m, err := openHeader(ctx, h, p, req, &o, client.Concurrency)
 	if err != nil && len(added) > 0 {
 		return nil, fmt.Errorf("%w (the encryption context was completed with the caller's keys %q)", err, added)
 	}
@@ -112,7 +113,7 @@ func checkFrameLength(length, limit int64) error {
 //
 // It follows client-apis/decrypt.md, "Get the decryption materials" and "Verify
 // the header", of the specification.
-func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyProvider, req *keyprovider.DecryptionRequest, workers int, maxUnframed int64) (*opening, error) {
+func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyProvider, req *keyprovider.DecryptionRequest, o *DecryptOptions, workers int) (*opening, error) {
 	materials, err := keyprovider.Materials(p).DecryptionMaterials(ctx, req)
 	if err != nil {
 		return nil, err
@@ -121,7 +122,7 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 		return nil, errors.New("the materials manager returned nothing")
 	}
 	defer clear(materials.DataKey)
-	if err := checkDecryptionMaterials(materials, h, req.ReproducedContext); err != nil {
+	if err := checkDecryptionMaterials(materials, h, o.EncryptionContext); err != nil {
 		return nil, err
 	}
 	aead, commitKey, err := deriveKeys(h.Suite, materials.DataKey, h.MessageID)
@@ -155,14 +156,15 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 		m.digest.Write(raw)
 	}
 	m.Opener = frame.NewOpener(frame.Config{
-		AEAD: aead, MessageID: h.MessageID, FrameLength: int(h.FrameLength), MaxUnframed: maxUnframed, Digest: m.digest, Workers: workers,
+		AEAD: aead, MessageID: h.MessageID, FrameLength: int(h.FrameLength), MaxUnframed: o.MaxFrameLength, Digest: m.digest, Workers: workers,
 	}, int64(len(raw)))
 	return m, nil
 }
 
 // checkDecryptionMaterials checks what the header's verification is about to
-// rely on, whatever manager made it, and that every reproduced pair is bound
-// by it.
+// rely on, whatever manager made it: also that every pair of the materials'
+// encryption context will be verified by it, and that every reproduced pair is
+// among them.
 //
 // It follows framework/structures.md, "Decryption Materials", and
 // framework/cmm-interface.md, "Decrypt Materials", of the specification.
@@ -178,10 +180,13 @@ func checkDecryptionMaterials(m *keyprovider.DecryptionMaterials, h *format.Head
 			return fmt.Errorf("decryption materials: %w: the required key %q is missing", ErrEncryptionContext, k)
 		}
 	}
+	for k, v := range m.EncryptionContext {
+		if stored, ok := h.EncryptionContext[k]; ok && stored != v || !ok && !slices.Contains(m.RequiredContextKeys, k) {
+			return fmt.Errorf("decryption materials: %w: the key %q is not bound to the message", ErrEncryptionContext, k)
+		}
+	}
 	for k, v := range reproduced {
-		bound, ok := m.EncryptionContext[k]
-		_, stored := h.EncryptionContext[k]
-		if !ok || bound != v || !stored && !slices.Contains(m.RequiredContextKeys, k) {
+		if bound, ok := m.EncryptionContext[k]; !ok || bound != v {
 			return fmt.Errorf("decryption materials: %w: the key %q is not bound to the message", ErrEncryptionContext, k)
 		}
 	}
@@ -194,8 +199,10 @@ func checkDecryptionMaterials(m *keyprovider.DecryptionMaterials, h *format.Head
 	if m.VerificationKey == nil || m.VerificationKey.Curve != h.Suite.Curve() {
 		return fmt.Errorf("decryption materials: no verification key on the curve of %v", h.Suite)
 	}
-	if _, err := keyprovider.EncodePublicKey(m.VerificationKey); err != nil {
+	if public, err := keyprovider.EncodePublicKey(m.VerificationKey); err != nil {
 		return fmt.Errorf("decryption materials: verification key: %w", err)
+	} else if public != h.EncryptionContext[format.PublicKeyField] {
+		return fmt.Errorf("decryption materials: %w: %s is not the verification key", ErrEncryptionContext, format.PublicKeyField)
 	}
 	return nil
 }

@@ -49,6 +49,7 @@ type sealing struct {
 	suite      suite.ID
 	signingKey *ecdsa.PrivateKey // nil if the suite does not sign
 	digest     hash.Hash         // of all that is signed, so far; nil likewise
+	limit      int64             // of a stream's plaintext, in bytes; 0: none
 }
 
 // streamed is the plaintext length of a stream.
@@ -203,7 +204,7 @@ func sealHeader(m *keyprovider.EncryptionMaterials, o *EncryptOptions, workers i
 	}
 	h.EncryptionContext = cloneContext(m.EncryptionContext)
 
-	s := &sealing{header: h, suite: m.Suite, signingKey: m.SigningKey}
+	s := &sealing{header: h, suite: m.Suite, signingKey: m.SigningKey, limit: o.MaxPlaintextLength}
 	if s.raw, err = h.AppendBinary(nil); err != nil {
 		return nil, err
 	}

@@ -63,9 +63,10 @@ type Client struct {
 	// have, written or read. Zero means no limit; negative is an error. Set it
 	// when reading messages of others with keys that cost something to ask.
 	MaxEncryptedDataKeys int
-	// Concurrency is how many goroutines one operation may use. Zero means
-	// GOMAXPROCS, one means none but the caller's; negative is an error. The
-	// messages and errors are the same with any value.
+	// Concurrency is how many goroutines may encrypt or decrypt the frames of
+	// one operation. Zero means GOMAXPROCS, one means none but the caller's;
+	// negative is an error. The messages and errors are the same with any
+	// value. Several master keys are always called at the same time.
 	Concurrency int
 }
 
@@ -193,6 +194,9 @@ func (o *DecryptOptions) settings() (DecryptOptions, error) {
 		if _, ok := s.EncryptionContext[k]; !ok {
 			return s, fmt.Errorf("%w: the required key %q is missing", ErrEncryptionContext, k)
 		}
+	}
+	if _, err := format.AppendEncryptionContext(nil, s.EncryptionContext); err != nil {
+		return s, fmt.Errorf("%w: %w", ErrEncryptionContext, err)
 	}
 	return s, nil
 }

@@ -253,7 +253,7 @@ func ExampleDecryptReader_Close() {
 func ExampleClient() {
 	ctx, p := context.Background(), exampleProvider()
 	client := &esdk.Client{
-		CommitmentPolicy:     suite.RequireEncryptAllowDecrypt, // while there are messages of before commitment
+		CommitmentPolicy:     suite.RequireEncryptAllowDecrypt, // while there are messages from before key commitment
 		MaxEncryptedDataKeys: 3,
 	}
 

@@ -151,7 +151,11 @@ func TestDecryptionMaterialsAreChecked(t *testing.T) {
 			return m
 		}, reproduced: b, says: "verification key: "},
 		"verification unsigned": {change: func(m *materials) *materials { m.VerificationKey = &newKey(t, elliptic.P384()).PublicKey; return m }, message: unsigned, says: "does not sign"},
-		"required not in it":    {change: func(m *materials) *materials { m.RequiredContextKeys = []string{"b", "c"}; return m }, reproduced: b, is: esdk.ErrEncryptionContext},
+		"another's key": {change: func(m *materials) *materials { m.VerificationKey = &newKey(t, elliptic.P384()).PublicKey; return m },
+			reproduced: b, is: esdk.ErrEncryptionContext, says: "verification key"},
+		"pair invented":        {change: func(m *materials) *materials { m.EncryptionContext["admin"] = "yes"; return m }, reproduced: b, is: esdk.ErrEncryptionContext, says: `"admin"`},
+		"stored pair replaced": {change: func(m *materials) *materials { m.EncryptionContext["a"] = "2"; return m }, reproduced: b, is: esdk.ErrEncryptionContext, says: `"a"`},
+		"required not in it":   {change: func(m *materials) *materials { m.RequiredContextKeys = []string{"b", "c"}; return m }, reproduced: b, is: esdk.ErrEncryptionContext},
 		"reproduced ignored": {change: func(m *materials) *materials { m.EncryptionContext, m.RequiredContextKeys = nil, nil; return m },
 			reproduced: b, is: esdk.ErrEncryptionContext, says: `"b"`},
 		"reproduced not bound": {change: func(m *materials) *materials { m.RequiredContextKeys = nil; return m }, reproduced: b, is: esdk.ErrEncryptionContext, says: `"b"`},
@@ -180,6 +184,77 @@ func TestDecryptionMaterialsAreChecked(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A careless manager or key cannot weaken a message: what it is given is not
+// what the message is made with, nor what it is checked against.
+func TestManagersAndKeysGetCopies(t *testing.T) {
+	careless := &clearing{rawAES(t)}
+	p, err := keyprovider.Multi(rawAES(t), careless, rawAES(t))
+	require.NoError(t, err)
+	message, h, err := esdk.Encrypt(bg, []byte("x"), p, nil)
+	require.NoError(t, err)
+	require.Len(t, h.EncryptedDataKeys, 3)
+	_, _, err = esdk.Decrypt(bg, message, dataKey(make([]byte, 32)), nil)
+	require.ErrorIs(t, err, esdk.ErrKeyCommitment, "the data key is not the cleared one")
+	_, _, err = esdk.Decrypt(bg, message, rawAES(t), nil)
+	require.NoError(t, err)
+
+	// A manager that keeps its materials, as a cache does.
+	var kept *keyprovider.EncryptionMaterials
+	m := &manager{inner: rawAES(t), encrypt: func(m *keyprovider.EncryptionMaterials) *keyprovider.EncryptionMaterials {
+		kept = m
+		return m
+	}}
+	ec := map[string]string{"a": "1"}
+	required := []string{"a"}
+	_, h, err = esdk.Encrypt(bg, []byte("x"), m, &esdk.EncryptOptions{EncryptionContext: ec, RequiredContextKeys: required})
+	require.NoError(t, err)
+	ciphertext, info := bytes.Clone(kept.EncryptedDataKeys[0].Ciphertext), bytes.Clone(kept.EncryptedDataKeys[0].ProviderInfo)
+	clear(h.EncryptedDataKeys[0].Ciphertext)
+	clear(h.EncryptedDataKeys[0].ProviderInfo)
+	clear(h.EncryptionContext)
+	require.Equal(t, ciphertext, kept.EncryptedDataKeys[0].Ciphertext)
+	require.Equal(t, info, kept.EncryptedDataKeys[0].ProviderInfo)
+	require.Equal(t, "1", kept.EncryptionContext["a"])
+	clear(m.asked.EncryptionContext)
+	clear(m.asked.RequiredContextKeys)
+	require.Equal(t, map[string]string{"a": "1"}, ec)
+	require.Equal(t, []string{"a"}, required)
+
+	// A manager that forgets what the caller demands.
+	opts := &esdk.DecryptOptions{EncryptionContext: map[string]string{"demanded": "yes"}}
+	_, _, err = esdk.Decrypt(bg, message, &forgetful{inner: rawAES(t)}, opts)
+	require.ErrorIs(t, err, esdk.ErrEncryptionContext)
+	require.Equal(t, map[string]string{"demanded": "yes"}, opts.EncryptionContext)
+}
+
+// clearing is a master key that clears what it was given to encrypt.
+type clearing struct{ *keyprovider.RawAES }
+
+func (k *clearing) MasterKeys(context.Context, *keyprovider.Request) ([]keyprovider.MasterKey, error) {
+	return []keyprovider.MasterKey{k}, nil
+}
+
+func (k *clearing) EncryptDataKey(ctx context.Context, req *keyprovider.Request, plaintext []byte) (keyprovider.EncryptedDataKey, error) {
+	edk, err := k.RawAES.EncryptDataKey(ctx, req, plaintext)
+	clear(plaintext)
+	return edk, err
+}
+
+// forgetful is a manager that drops the reproduced context.
+type forgetful struct {
+	keyprovider.ManagerOnly
+	inner keyprovider.MasterKeyProvider
+}
+
+func (f *forgetful) EncryptionMaterials(ctx context.Context, req *keyprovider.EncryptionRequest) (*keyprovider.EncryptionMaterials, error) {
+	return keyprovider.Materials(f.inner).EncryptionMaterials(ctx, req)
+}
+
+func (f *forgetful) DecryptionMaterials(ctx context.Context, req *keyprovider.DecryptionRequest) (*keyprovider.DecryptionMaterials, error) {
+	clear(req.ReproducedContext)
+	return keyprovider.Materials(f.inner).DecryptionMaterials(ctx, req)
 }
 
 // A manager is asked for what the call says, and its data key is cleared.

@@ -3,6 +3,8 @@ package esdk_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -13,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/esdk-go/esdk"
+	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/suite"
 )
@@ -65,6 +68,23 @@ func TestHostileClaimsCostNoMemory(t *testing.T) {
 		return b
 	}
 	id := suite.AES256GCMHKDFSHA512CommitKey
+	end := append([]byte{2, 0, 0, 16, 0}, make([]byte, 48)...) // of a header of version 2
+	keys := func(edk format.EncryptedDataKey, n int) []byte {
+		var b []byte
+		for _, field := range []string{edk.ProviderID, string(edk.ProviderInfo), string(edk.Ciphertext)} {
+			b = append(binary.BigEndian.AppendUint16(b, uint16(len(field))), field...)
+		}
+		return append(append(append(start(id), 0, 0), binary.BigEndian.AppendUint16(nil, uint16(n))...), append(bytes.Repeat(b, n), end...)...)
+	}
+	aes, err := keyprovider.NewRawAES("n", "k", make([]byte, 32))
+	require.NoError(t, err)
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	rsaKey, err := keyprovider.NewRawRSA("n", "k", nil, private, keyprovider.OAEPSHA256)
+	require.NoError(t, err)
+	all, err := keyprovider.Multi(rawAES(t), aes, rsaKey)
+	require.NoError(t, err)
+	info := append([]byte("k"), 0, 0, 0, 128, 0, 0, 0, 12, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
 	hugeFrames := encrypt(t, id, text(3<<20), esdk.EncryptOptions{FrameLength: min(1<<32-1, math.MaxInt-64)})
 	hugeBody := encrypt(t, id, text(3<<20), esdk.EncryptOptions{Unframed: true})
 	binary.BigEndian.PutUint64(hugeBody[layoutBody(t, hugeBody)+12:], 1<<36-32)
@@ -74,7 +94,10 @@ func TestHostileClaimsCostNoMemory(t *testing.T) {
 		"9,361 tiny pairs":                     append(append(start(id), 0xff, 0xf9), tinyPairs(9361)...),
 		"65,535 keys, none arrives":            append(start(id), 0, 0, 0xff, 0xff),
 		"65,535 keys, empty ones":              append(append(start(id), 0, 0, 0xff, 0xff), make([]byte, 6*65_535)...),
-		"65,535 keys, empty ones, and the end": append(append(start(id), 0, 0, 0xff, 0xff), append(make([]byte, 6*65_535), append([]byte{2, 0, 0, 16, 0}, make([]byte, 40)...)...)...),
+		"65,535 keys, empty ones, and the end": append(append(start(id), 0, 0, 0xff, 0xff), append(make([]byte, 6*65_535), end...)...),
+		"65,535 keys, short ones for AES":      keys(format.EncryptedDataKey{ProviderID: "n", ProviderInfo: info}, 65_535),
+		"65,535 keys, wrong ones for AES":      keys(format.EncryptedDataKey{ProviderID: "n", ProviderInfo: info, Ciphertext: make([]byte, 48)}, 65_535),
+		"65,535 keys, short ones for RSA":      keys(format.EncryptedDataKey{ProviderID: "n", ProviderInfo: []byte("k")}, 65_535),
 		"4 GiB frames":                         hugeFrames[:len(hugeFrames)-1],
 		"64 GiB unframed":                      hugeBody,
 	} {
@@ -85,26 +108,29 @@ func TestHostileClaimsCostNoMemory(t *testing.T) {
 			}
 			source.base = liveHeap()
 			// The header is taken apart when the provider is asked.
-			p := &asking{rawAES(t), func() { source.check(source.arrived, int64(liveHeap())-int64(source.base)) }}
+			p := &asking{all, func() { source.check(source.arrived, int64(liveHeap())-int64(source.base)) }}
 			d, err := esdk.NewDecryptReader(bg, source, p, nil)
 			if err == nil {
 				_, err = io.Copy(io.Discard, d)
 			}
 			require.Error(t, err)
+			p.asked() // the error is still there
 			runtime.KeepAlive(d)
+			runtime.KeepAlive(err)
 		})
 	}
 }
 
 // asking is a provider that says when it is asked to decrypt.
 type asking struct {
-	*keyprovider.RawAES
+	keyprovider.MasterKeyProvider
 	asked func()
 }
 
 func (p *asking) DecryptDataKey(ctx context.Context, req *keyprovider.Request, edks []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
 	p.asked()
-	return p.RawAES.DecryptDataKey(ctx, req, edks)
+	defer p.asked()
+	return p.MasterKeyProvider.DecryptDataKey(ctx, req, edks)
 }
 
 // layoutBody returns where the body of a message starts.
@@ -210,24 +236,25 @@ func TestStreamsKeepTheirBuffersSmall(t *testing.T) {
 			if frameLength == 1 {
 				length = 4 << 20
 			}
-			limit := 4<<20 + 2*(frameLength+32)
+			limit := 2 * (4<<20 + 2*(frameLength+32)) // of both ends, which are live at once
 			base := int64(liveHeap())
-			seen := 0
-			check := func() {
-				if seen++; seen%40 == 20 {
+			read, next := 0, 1<<20
+			source := io.LimitReader(repeating("0123456789abcdef"), length)
+			weighing := readerFunc(func(p []byte) (int, error) {
+				n, err := source.Read(p)
+				if read += n; read >= next { // while what was read is in the buffers
+					next = read + 1<<20
 					require.LessOrEqual(t, int64(liveHeap())-base, limit, "frames of %d bytes, %d goroutines", frameLength, workers)
 				}
-			}
-			source := io.LimitReader(repeating("0123456789abcdef"), length)
-			e, err := c.NewEncryptReader(bg, readerFunc(func(p []byte) (int, error) { check(); return source.Read(p) }), rawAES(t), opts)
+				return n, err
+			})
+			e, err := c.NewEncryptReader(bg, weighing, rawAES(t), opts)
 			require.NoError(t, err)
 			pr, pw := io.Pipe()
 			go func() {
 				_, err := io.Copy(pw, e)
 				pw.CloseWithError(err)
 			}()
-			// Both ends are live at once: the limit is for each.
-			limit *= 2
 			d, err := c.NewDecryptReader(bg, pr, rawAES(t), nil)
 			require.NoError(t, err)
 			n, err := io.Copy(io.Discard, d)

@@ -48,6 +48,8 @@ func TestCarelessEncryption(t *testing.T) {
 		"nil pointer in provider":  {ctx: bg, p: (*keyprovider.RawAES)(nil), says: "nil MasterKeyProvider"},
 		"provider without keys":    {ctx: bg, p: keyless{}, says: "no master key"},
 		"provider only decrypts":   {ctx: bg, p: dataKey{}, is: keyprovider.ErrDecryptOnly},
+		"zero RawAES":              {ctx: bg, p: &keyprovider.RawAES{}, says: "not made by NewRawAES"},
+		"zero RawRSA":              {ctx: bg, p: &keyprovider.RawRSA{}, is: keyprovider.ErrDecryptOnly},
 		"hidden manager":           {ctx: bg, p: hidden{manager}, is: keyprovider.ErrManagerOnly},
 		"unknown policy":           {client: esdk.Client{CommitmentPolicy: 3}, ctx: bg, p: p, is: esdk.ErrCommitmentPolicy, says: "commitment policy 3"},
 		"negative key limit":       {client: esdk.Client{MaxEncryptedDataKeys: -1}, ctx: bg, p: p, says: "MaxEncryptedDataKeys: -1"},
@@ -64,7 +66,7 @@ func TestCarelessEncryption(t *testing.T) {
 		"key not UTF-8":            {ctx: bg, p: p, opts: esdk.EncryptOptions{EncryptionContext: map[string]string{"\xff": ""}}, is: esdk.ErrEncryptionContext, says: "UTF-8"},
 		"value not UTF-8":          {ctx: bg, p: p, opts: esdk.EncryptOptions{EncryptionContext: map[string]string{"key": "\xff"}}, is: esdk.ErrEncryptionContext, says: `"key"`},
 		"too long context":         {ctx: bg, p: p, opts: esdk.EncryptOptions{EncryptionContext: map[string]string{"k": strings.Repeat("v", 65_530)}}, is: esdk.ErrEncryptionContext, says: "65535"},
-		"too long with public key": {ctx: bg, p: p, opts: esdk.EncryptOptions{EncryptionContext: map[string]string{"k": strings.Repeat("v", 65_500)}}, is: format.ErrMalformed, says: "65535"},
+		"too long with public key": {ctx: bg, p: p, opts: esdk.EncryptOptions{EncryptionContext: map[string]string{"k": strings.Repeat("v", 65_500)}}, is: esdk.ErrEncryptionContext, says: "public-key"},
 		"required key missing":     {ctx: bg, p: p, opts: esdk.EncryptOptions{RequiredContextKeys: []string{"tenant"}}, is: esdk.ErrEncryptionContext, says: `"tenant"`},
 		"manager's key missing":    {ctx: bg, p: manager, is: esdk.ErrEncryptionContext, says: `"tenant"`},
 	} {
@@ -155,6 +157,10 @@ func TestCarelessDecryption(t *testing.T) {
 		"another value":           {ctx: bg, p: p, opts: esdk.DecryptOptions{EncryptionContext: map[string]string{"a": "secret"}}, is: esdk.ErrEncryptionContext, says: `"a"`},
 		"reserved key not stored": {ctx: bg, p: p, opts: esdk.DecryptOptions{EncryptionContext: map[string]string{"aws-crypto-x": ""}}, is: esdk.ErrEncryptionContext, says: "aws-crypto-x"},
 		"public key, unsigned":    {ctx: bg, p: p, message: unsigned, opts: esdk.DecryptOptions{EncryptionContext: map[string]string{format.PublicKeyField: "x"}}, is: esdk.ErrEncryptionContext},
+		"context not UTF-8":       {ctx: bg, p: p, opts: esdk.DecryptOptions{EncryptionContext: map[string]string{"k": "\xff"}}, is: esdk.ErrEncryptionContext, says: "UTF-8"},
+		"too long context":        {ctx: bg, p: p, opts: esdk.DecryptOptions{EncryptionContext: map[string]string{"k": strings.Repeat("v", 70_000)}}, is: esdk.ErrEncryptionContext, says: "65535"},
+		"zero RawAES":             {ctx: bg, p: keyprovider.RawAES{}, says: "not made by NewRawAES"},
+		"zero RawRSA":             {ctx: bg, p: keyprovider.RawRSA{}, says: "no private key"},
 		"pair that is not bound":  {ctx: bg, p: p, opts: esdk.DecryptOptions{EncryptionContext: map[string]string{"b": "secret"}}, says: `["b"]`},
 		"empty message":           {ctx: bg, p: p, message: []byte{}, is: io.ErrUnexpectedEOF},
 	} {

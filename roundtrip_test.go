@@ -182,6 +182,19 @@ func TestDecryptEmptyPlaintextIsNotNil(t *testing.T) {
 	require.Empty(t, plaintext)
 }
 
+// Results are allocated at their size, not grown to it.
+func TestResultsHaveTheirExactSize(t *testing.T) {
+	for _, id := range []suite.ID{suite.AES256GCMHKDFSHA512CommitKey, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384} {
+		for _, n := range []int{1 << 20, 3_000_000} {
+			message := encrypt(t, id, text(n), esdk.EncryptOptions{})
+			require.LessOrEqual(t, cap(message)-len(message), 16<<10)
+			plaintext, _, err := esdk.Decrypt(bg, message, rawAES(t), nil)
+			require.NoError(t, err)
+			require.LessOrEqual(t, cap(plaintext)-len(plaintext), 16<<10)
+		}
+	}
+}
+
 // No two messages share a message ID, a data key or a signing key.
 func TestMessagesShareNothing(t *testing.T) {
 	seen := map[string]bool{}

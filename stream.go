@@ -41,51 +41,45 @@ func (s *source) fill(w *frame.Window, n, chunk int) error {
 	if w.Len() >= n {
 		return nil
 	}
-	if s.err != io.EOF {
-		return fmt.Errorf("read: %w", s.err)
+	if s.err == io.EOF {
+		return io.EOF
 	}
-	return io.EOF
+	if errors.Is(s.err, io.EOF) { // an error must not pass for the end
+		return fmt.Errorf("read: %w: %v", io.ErrUnexpectedEOF, s.err)
+	}
+	return fmt.Errorf("read: %w", s.err)
+}
+
+// A sticky error is what all later calls return.
+type sticky struct{ err error }
+
+// fail makes err, if there is one, the sticky error. Only an error replaces
+// the end of the stream, and nothing an error.
+func (s *sticky) fail(err error) error {
+	switch {
+	case err == nil || s.err != nil && s.err != io.EOF:
+	case err == io.EOF:
+		s.err = err
+	default:
+		s.err = prefixed(err)
+	}
+	return s.err
 }
 
 // encryptStream is what EncryptReader and EncryptWriter have in common.
 type encryptStream struct {
+	sticky
 	m     *sealing
 	in    frame.Window // plaintext that is not sealed yet
 	out   []byte       // scratch for what is sealed
 	taken int64        // plaintext bytes so far
-	limit int64        // of taken; 0: none
-	err   error        // what all later calls return
-}
-
-func (c *Client) encryptStream(ctx context.Context, p keyprovider.MasterKeyProvider, opts *EncryptOptions) (encryptStream, error) {
-	m, err := c.seal(ctx, p, opts, streamed)
-	if err != nil {
-		return encryptStream{}, err
-	}
-	s := encryptStream{m: m}
-	if opts != nil {
-		s.limit = opts.MaxPlaintextLength
-	}
-	return s, nil
-}
-
-// fail makes err, if there is one, the error of all later calls.
-func (s *encryptStream) fail(err error) error {
-	if err != nil && (s.err == nil || s.err == io.EOF) {
-		s.err = err
-		s.in, s.out = frame.Window{}, nil
-		if err != io.EOF {
-			s.err = prefixed(err)
-		}
-	}
-	return s.err
 }
 
 // take counts n more bytes of plaintext.
 func (s *encryptStream) take(n int) error {
 	s.taken += int64(n)
-	if s.limit > 0 && s.taken > s.limit {
-		return fmt.Errorf("%w: more than %d bytes", ErrPlaintextTooLong, s.limit)
+	if limit := s.m.limit; limit > 0 && s.taken > limit {
+		return fmt.Errorf("%w: more than %d bytes", ErrPlaintextTooLong, limit)
 	}
 	return nil
 }
@@ -114,7 +108,7 @@ func (s *encryptStream) finish(dst []byte) ([]byte, error) {
 }
 
 // An EncryptReader encrypts what it reads: reading from it gives the message.
-// It is not safe for concurrent use.
+// It is made by [NewEncryptReader], and not safe for concurrent use.
 type EncryptReader struct {
 	s       encryptStream
 	r       source
@@ -142,11 +136,11 @@ func (c *Client) NewEncryptReader(ctx context.Context, r io.Reader, p keyprovide
 	if r == nil {
 		return nil, prefixed(errors.New("nil io.Reader"))
 	}
-	s, err := c.encryptStream(ctx, p, opts)
+	m, err := c.seal(ctx, p, opts, streamed)
 	if err != nil {
 		return nil, prefixed(err)
 	}
-	return &EncryptReader{s: s, r: source{r: r}, pending: s.m.raw}, nil
+	return &EncryptReader{s: encryptStream{m: m}, r: source{r: r}, pending: m.raw}, nil
 }
 
 // Header returns the header of the message, complete from the start.
@@ -231,7 +225,8 @@ func write(w io.Writer, b []byte) (int, error) {
 }
 
 // An EncryptWriter encrypts what is written to it and writes the message to
-// another writer. It is not safe for concurrent use.
+// another writer. It is made by [NewEncryptWriter], and not safe for concurrent
+// use.
 type EncryptWriter struct {
 	s      encryptStream
 	w      io.Writer
@@ -260,14 +255,14 @@ func (c *Client) NewEncryptWriter(ctx context.Context, w io.Writer, p keyprovide
 	if w == nil {
 		return nil, prefixed(errors.New("nil io.Writer"))
 	}
-	s, err := c.encryptStream(ctx, p, opts)
+	m, err := c.seal(ctx, p, opts, streamed)
 	if err == nil {
-		_, err = write(w, s.m.raw)
+		_, err = write(w, m.raw)
 	}
 	if err != nil {
 		return nil, prefixed(err)
 	}
-	return &EncryptWriter{s: s, w: w}, nil
+	return &EncryptWriter{s: encryptStream{m: m}, w: w}, nil
 }
 
 // Header returns the header of the message, complete from the start.
@@ -319,8 +314,12 @@ func (e *EncryptWriter) write(p []byte) error {
 }
 
 // ReadFrom encrypts what r gives until io.EOF, in large pieces and on several
-// goroutines if it comes fast enough; io.Copy calls it. An error of r ends the
-// message: all later calls return it, Close too, and nothing more is written.
+// goroutines if it comes fast enough. An error of r ends the message: all later
+// calls return it, Close too, and nothing more is written.
+//
+// io.Copy calls it unless r has a WriteTo method, as a *[DecryptReader] or a
+// bytes.Reader has. What fails inside that is between r and io.Copy: whoever
+// sees an error there calls [EncryptWriter.CloseWithError].
 func (e *EncryptWriter) ReadFrom(r io.Reader) (n int64, err error) {
 	if e.s.err != nil {
 		return 0, e.s.err
@@ -361,6 +360,7 @@ func (e *EncryptWriter) Close() error {
 	}
 	e.closed = true
 	e.s.fail(ErrClosed)
+	e.s.in, e.s.out = frame.Window{}, nil
 	return nil
 }
 
@@ -375,7 +375,6 @@ func (e *EncryptWriter) CloseWithError(err error) error {
 	if err == nil {
 		err = prefixed(ErrClosed)
 	}
-	e.s.fail(err)
-	e.s.err = err // as it is
+	e.s.err = err
 	return nil
 }

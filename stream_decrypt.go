@@ -12,7 +12,8 @@ import (
 )
 
 // A DecryptReader decrypts what it reads: reading from it gives the plaintext
-// of the message. It is not safe for concurrent use.
+// of the message. It is made by [NewDecryptReader], and not safe for concurrent
+// use.
 //
 // Treat the plaintext as tentative until io.EOF, and discard it, and undo what
 // was done with it, on any other error: only then has the message been seen to
@@ -21,22 +22,22 @@ import (
 // short or, if it is signed, was made by somebody who can read messages but
 // not sign them.
 type DecryptReader struct {
+	sticky
 	m       *opening
 	r       source
 	in      frame.Window // of the message, not opened yet
 	out     []byte       // scratch for plaintext
 	pending []byte       // plaintext that was not given out yet
 	last    bool         // the body, and the footer, were read and verified
-	err     error        // what all later calls return
 	closed  bool
 	result  error // of Close
 }
 
 // NewDecryptReader reads the header of a message from r, gets its data key with
 // ctx, verifies the header, and returns a reader of the message's plaintext.
-// It reads r to the end, which must be that of the message, but not before the
-// first Read, and more of r than the header may have been read by then. It
-// never closes r. It uses the zero [Client].
+// It may read beyond the header at once, has read r to its end, which must be
+// that of the message, when Read returns io.EOF, and never closes r. It uses the
+// zero [Client].
 //
 // The plaintext of a frame is given out when its tag has been verified; that of
 // the last frame of a signed message, and of a signed unframed body, when the
@@ -124,18 +125,6 @@ func (d *DecryptReader) WriteTo(w io.Writer) (n int64, err error) {
 			return n, err
 		}
 	}
-}
-
-// fail makes err, if there is one, the error of all later calls.
-func (d *DecryptReader) fail(err error) error {
-	if err != nil && (d.err == nil || d.err == io.EOF) {
-		d.err = err
-		d.in, d.out = frame.Window{}, nil
-		if err != io.EOF {
-			d.err = prefixed(err)
-		}
-	}
-	return d.err
 }
 
 // more opens at least one frame, and more as they have arrived and fit, and
@@ -232,7 +221,7 @@ func (d *DecryptReader) Close() error {
 		return d.result
 	}
 	d.closed = true
-	d.pending = nil
+	d.in, d.out, d.pending = frame.Window{}, nil, nil
 	switch d.err {
 	case io.EOF:
 	case nil:

@@ -3,6 +3,7 @@ package esdk_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -36,6 +37,23 @@ func (b *breaking) Read(p []byte) (int, error) {
 		return n, errBroken
 	}
 	return n, err
+}
+
+// breakingWithData gives its last bytes together with its error.
+func breakingWithData(b []byte) io.Reader {
+	done := false
+	r := bytes.NewReader(b)
+	return readerFunc(func(p []byte) (int, error) {
+		if done {
+			return 0, io.EOF // asking again would pass for the end
+		}
+		n, _ := r.Read(p)
+		if r.Len() == 0 {
+			done = true
+			return n, errBroken
+		}
+		return n, nil
+	})
 }
 
 // A limitedWriter fails once it has taken n bytes, with err or by a short write.
@@ -115,6 +133,74 @@ func TestEncryptSourceBreaks(t *testing.T) {
 		}
 	}
 }
+
+// An error that comes together with data is not lost, and one that wraps io.EOF
+// does not pass for the end.
+func TestSourceErrorsWithDataAndWrappedEOF(t *testing.T) {
+	id := suite.AES256GCMHKDFSHA512CommitKey
+	opts := &esdk.EncryptOptions{Suite: id, FrameLength: 10}
+	wrapped := func(b []byte) io.Reader {
+		return io.MultiReader(bytes.NewReader(b), iotest.ErrReader(fmt.Errorf("connection lost: %w", io.EOF)))
+	}
+	for _, n := range []int{1, 10, 20, 25} {
+		for name, source := range map[string]func([]byte) io.Reader{"with data": breakingWithData, "wrapped EOF": wrapped} {
+			e, err := esdk.NewEncryptReader(bg, source(text(n)), rawAES(t), opts)
+			require.NoError(t, err)
+			message, err := io.ReadAll(e)
+			require.Error(t, err, name)
+			require.NotErrorIs(t, err, io.EOF, name)
+			notWhole(t, id, message)
+
+			var out bytes.Buffer
+			w, err := esdk.NewEncryptWriter(bg, &out, rawAES(t), opts)
+			require.NoError(t, err)
+			_, err = w.ReadFrom(source(text(n)))
+			require.Error(t, err, name)
+			require.NotErrorIs(t, err, io.EOF, name)
+			require.Equal(t, err, w.Close())
+			notWhole(t, id, out.Bytes())
+		}
+	}
+	message := encrypt(t, id, text(25), esdk.EncryptOptions{FrameLength: 10})
+	for n := range message {
+		d, err := esdk.NewDecryptReader(bg, wrapped(message[:n]), rawAES(t), nil)
+		if err == nil {
+			_, err = io.ReadAll(d)
+			require.ErrorContains(t, err, "connection lost")
+		}
+		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+		require.NotErrorIs(t, err, io.EOF)
+	}
+}
+
+// A writer that fails on the last bytes leaves its error, not the end.
+func TestEncryptReaderWriteToFailsAtTheEnd(t *testing.T) {
+	e, err := esdk.NewEncryptReader(bg, strings.NewReader("x"), rawAES(t), nil)
+	require.NoError(t, err)
+	size, err := e.Header().MessageLength(1)
+	require.NoError(t, err)
+	_, err = io.ReadFull(e, make([]byte, size-5))
+	require.NoError(t, err)
+	_, err = e.WriteTo(&limitedWriter{n: 2, err: errBroken})
+	require.ErrorIs(t, err, errBroken)
+	_, again := e.Read(make([]byte, 1))
+	require.Equal(t, err, again)
+}
+
+// A writer that says it wrote more than it was given is broken.
+func TestWriterThatCountsTooMuch(t *testing.T) {
+	tooMuch := writerFunc(func(p []byte) (int, error) { return len(p) + 1, nil })
+	_, err := esdk.NewEncryptWriter(bg, tooMuch, rawAES(t), nil)
+	require.ErrorIs(t, err, io.ErrShortWrite)
+	d, err := esdk.NewDecryptReader(bg, bytes.NewReader(encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, text(5), esdk.EncryptOptions{})), rawAES(t), nil)
+	require.NoError(t, err)
+	_, err = d.WriteTo(tooMuch)
+	require.ErrorIs(t, err, io.ErrShortWrite)
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // A writer that fails, or writes short, ends the message; the error stays and
 // nothing that it took passes for a whole message.

@@ -55,7 +55,7 @@ func (hr *headerReader) next(n int, field string) ([]byte, error) {
 		m, err := io.ReadFull(hr.r, hr.raw[len(hr.raw):len(hr.raw)+step])
 		hr.raw = hr.raw[:len(hr.raw)+m]
 		if err != nil {
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) { // an error must not pass for the end
 				err = io.ErrUnexpectedEOF
 			}
 			return nil, &ParseError{int64(len(hr.raw)), field, err}

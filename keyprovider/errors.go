@@ -26,9 +26,9 @@ var (
 // A DecryptError says why none of a message's encrypted data keys could be
 // decrypted. errors.Is and errors.As see every cause.
 type DecryptError struct {
-	// Causes has one error for each encrypted data key that was tried, or
-	// skipped although it looked like the provider's; or, if there was none,
-	// an error that wraps ErrNoMatch.
+	// Causes has one error for each encrypted data key that was tried, and for
+	// the first few that were skipped although they looked like the
+	// provider's; or, if there was none, an error that wraps ErrNoMatch.
 	Causes []error
 }
 
@@ -43,8 +43,7 @@ func (e *DecryptError) Error() string {
 			fmt.Fprintf(&b, "; and %d more", len(e.Causes)-i)
 			break
 		}
-		b.WriteString([]string{": ", "; "}[min(i, 1)])
-		b.WriteString(cause.Error())
+		fmt.Fprintf(&b, "%s%v", []string{": ", "; "}[min(i, 1)], cause)
 	}
 	return b.String()
 }
@@ -52,16 +51,58 @@ func (e *DecryptError) Error() string {
 // Unwrap returns the causes.
 func (e *DecryptError) Unwrap() []error { return e.Causes }
 
-// keyCause is the cause of failure with the encrypted data key at index i.
-func keyCause(i int, edk *EncryptedDataKey, err error) error {
-	return fmt.Errorf("encrypted data key %d (%q): %w", i+1, edk.ProviderID, err)
+// causes collects why a provider could not decrypt any encrypted data key.
+type causes struct {
+	tried   []error
+	skipped []error // the first maxCauses
+	more    int     // skipped ones beyond those
 }
 
-// decryptFailure is the error of the provider called name after it tried what
-// it could, with these causes.
-func decryptFailure(name string, causes []error) error {
-	if len(causes) == 0 {
-		causes = []error{fmt.Errorf("%s: %w", name, ErrNoMatch)}
+// try records that the encrypted data key at index i was tried in vain.
+func (c *causes) try(i int, edk *EncryptedDataKey, err error) {
+	c.tried = append(c.tried, &keyCause{i, edk.ProviderID, err})
+}
+
+// skip records that the one at index i can be none of the provider's although
+// it looks like one. Such an entry can be shorter than what there is to say.
+func (c *causes) skip(i int, edk *EncryptedDataKey, reason string, args ...any) {
+	if len(c.skipped) == maxCauses {
+		c.more++
+		return
 	}
-	return &DecryptError{causes}
+	c.skipped = append(c.skipped, &keyCause{i, edk.ProviderID, fmt.Errorf("skipped: "+reason, args...)})
+}
+
+// failure is the error of the provider called name after it tried what it could.
+func (c *causes) failure(name string) error {
+	all := append(c.tried, c.skipped...)
+	if c.more > 0 {
+		all = append(all, fmt.Errorf("%d more encrypted data keys skipped", c.more))
+	}
+	if len(all) == 0 {
+		all = append(all, fmt.Errorf("%s: %w", name, ErrNoMatch))
+	}
+	return &DecryptError{all}
+}
+
+// A keyCause is the cause of failure with one encrypted data key. It is put
+// into words when they are asked for: there can be 65,535 of them.
+type keyCause struct {
+	index      int
+	providerID string
+	err        error
+}
+
+func (e *keyCause) Error() string {
+	return fmt.Sprintf("encrypted data key %d (%q): %v", e.index+1, clip(e.providerID), e.err)
+}
+
+func (e *keyCause) Unwrap() error { return e.err }
+
+// clip keeps what an error prints of a message short.
+func clip(s string) string {
+	if len(s) > 100 {
+		return s[:100] + "..."
+	}
+	return s
 }

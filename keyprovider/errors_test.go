@@ -1,8 +1,10 @@
 package keyprovider_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,7 +59,7 @@ func TestDecryptErrorHasACauseForEachEntryTried(t *testing.T) {
 	var entries []keyprovider.EncryptedDataKey
 	for i := range 20 {
 		bad := good
-		bad.Ciphertext = make([]byte, 16+i)
+		bad.Ciphertext = bytes.Repeat([]byte{byte(i)}, 48)
 		entries = append(entries, bad, keyprovider.EncryptedDataKey{ProviderID: "other"})
 	}
 	causes := requireRefused(t, p, request(), entries...)
@@ -65,6 +67,24 @@ func TestDecryptErrorHasACauseForEachEntryTried(t *testing.T) {
 	for i, cause := range causes {
 		require.True(t, strings.HasPrefix(cause.Error(), fmt.Sprintf(`encrypted data key %d ("namespace"): `, 2*i+1)), cause)
 	}
+}
+
+// Entries that cannot be the provider's cost little, however many there are.
+func TestDecryptErrorHasFewCausesForEntriesSkipped(t *testing.T) {
+	rsaKey := newRSA(t, "name", keyprovider.OAEPSHA256)
+	for _, p := range []keyprovider.MasterKeyProvider{newAES(t, "name", 32), rsaKey} {
+		bad := generate(t, p, request()).Encrypted
+		bad.Ciphertext = bad.Ciphertext[:len(bad.Ciphertext)-1]
+		causes := requireRefused(t, p, request(), slices.Repeat([]keyprovider.EncryptedDataKey{bad}, 1000)...)
+		require.Len(t, causes, 9)
+		require.ErrorContains(t, causes[7], `encrypted data key 8 ("namespace"): skipped: wrapped in `)
+		require.EqualError(t, causes[8], "992 more encrypted data keys skipped")
+	}
+}
+
+func TestDecryptErrorPrintsAnything(t *testing.T) {
+	require.EqualError(t, &keyprovider.DecryptError{Causes: []error{nil}}, "no data key could be decrypted: <nil>")
+	require.EqualError(t, &keyprovider.DecryptError{}, "no data key could be decrypted")
 }
 
 func TestNoEntriesGiveErrNoMatch(t *testing.T) {

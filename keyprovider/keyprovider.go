@@ -55,7 +55,8 @@ type Request struct {
 }
 
 // A DataKey is a message's data key together with one wrapped form of it. It
-// does not print its key: fmt, log/slog and encoding/json show it redacted.
+// does not print its key: fmt, log/slog and encoding/json show it redacted. Only
+// in an unexported field of another struct fmt gets past that.
 type DataKey struct {
 	Plaintext []byte // secret
 	Encrypted EncryptedDataKey
@@ -83,8 +84,9 @@ type MasterKeyProvider interface {
 	// DecryptDataKey returns the data key that one of the encrypted data keys
 	// holds, with that one as Encrypted. It tries those that are its own, in
 	// order, skips all others, and does not change them. If none can be
-	// decrypted it returns a *DecryptError, or ctx's error if ctx is done. The
-	// slice Plaintext becomes the caller's and must be a fresh one.
+	// decrypted it returns a *DecryptError, or ctx's error if ctx is done; for a
+	// request that no entry can fit, another error. The slice Plaintext becomes
+	// the caller's and must be a fresh one.
 	DecryptDataKey(ctx context.Context, req *Request, keys []EncryptedDataKey) (*DataKey, error)
 }
 

@@ -1,6 +1,7 @@
 package keyprovider
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -52,6 +53,9 @@ func (m defaultManager) EncryptionMaterials(ctx context.Context, req *Encryption
 		}
 		if ec[format.PublicKeyField], err = EncodePublicKey(&materials.SigningKey.PublicKey); err != nil {
 			return nil, err
+		}
+		if !fits(ec) {
+			return nil, fmt.Errorf("%w: too long with the %s of a signed message", ErrEncryptionContext, format.PublicKeyField)
 		}
 		materials.EncryptionContext = ec
 	}
@@ -109,6 +113,15 @@ func (m defaultManager) DecryptionMaterials(ctx context.Context, req *Decryption
 	return materials, nil
 }
 
+// fits reports whether a message can store the encryption context.
+func fits(ec map[string]string) bool {
+	size := 2
+	for k, v := range ec {
+		size += 4 + len(k) + len(v)
+	}
+	return size <= 1<<16-1
+}
+
 // checkDataKey checks what a provider or master key returned.
 func checkDataKey(key *DataKey, id suite.ID, err error) error {
 	if err != nil {
@@ -146,8 +159,10 @@ func encryptWith(ctx context.Context, keys []MasterKey, req *Request, plaintext 
 		}
 		wg.Go(func() {
 			defer func() { <-slots }()
+			own := bytes.Clone(plaintext) // whatever the key does to it, the message has another
+			defer clear(own)
 			var err error
-			if edks[i], err = key.EncryptDataKey(all, req, plaintext); err != nil {
+			if edks[i], err = key.EncryptDataKey(all, req, own); err != nil {
 				cancel(fmt.Errorf("master key %d: %w", i+2, err))
 			}
 		})

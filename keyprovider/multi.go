@@ -16,7 +16,8 @@ type multi struct{ children []MasterKeyProvider }
 //
 // Encryption fails if any provider fails, has no master key or can only
 // decrypt ([ErrDecryptOnly]); an error of decryption is a *[DecryptError] with
-// the causes of all. Multi fails if a provider is nil or is a
+// the causes of all providers, those that found nothing to try left out unless
+// none found anything. Multi fails if a provider is nil or is a
 // [MaterialsManager]: put the manager over the Multi instead.
 //
 // Anyone who can use one of the providers can read the message, so review all.
@@ -63,7 +64,7 @@ func (m *multi) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 		}
 		var failure *DecryptError
 		switch {
-		case !errors.As(err, &failure):
+		case !errors.As(err, &failure) || failure == nil:
 			causes = append(causes, fmt.Errorf("provider %d: %w", i+1, err))
 		case errors.Is(err, ErrNoMatch):
 			unmatched = append(unmatched, failure.Causes...)

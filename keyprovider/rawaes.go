@@ -71,9 +71,9 @@ func (k RawAES) GenerateDataKey(ctx context.Context, req *Request) (*DataKey, er
 }
 
 // EncryptDataKey returns plaintext wrapped under a random IV. The error, for an
-// encryption context that cannot be serialised, wraps [format.ErrMalformed].
+// encryption context that cannot be serialised, wraps [ErrEncryptionContext].
 func (k RawAES) EncryptDataKey(_ context.Context, req *Request, plaintext []byte) (EncryptedDataKey, error) {
-	aad, err := format.AppendEncryptionContext(nil, req.EncryptionContext)
+	aad, err := k.aad(req)
 	if err != nil {
 		return EncryptedDataKey{}, err
 	}
@@ -92,11 +92,11 @@ func (k RawAES) EncryptDataKey(_ context.Context, req *Request, plaintext []byte
 
 // DecryptDataKey unwraps the first of keys that is wrapped under k.
 func (k RawAES) DecryptDataKey(ctx context.Context, req *Request, keys []EncryptedDataKey) (*DataKey, error) {
-	aad, err := format.AppendEncryptionContext(nil, req.EncryptionContext)
+	aad, err := k.aad(req)
 	if err != nil {
 		return nil, err
 	}
-	var causes []error
+	var failed causes
 	for i := range keys {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -106,31 +106,37 @@ func (k RawAES) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 		if edk.ProviderID != k.namespace || !ok || len(sizes) != aesInfoSize {
 			continue
 		}
-		plaintext, err := k.unwrap(sizes, edk.Ciphertext, aad)
-		if err == nil && len(plaintext) != req.Suite.KeySize() {
-			clear(plaintext)
-			err = fmt.Errorf("data key of %d bytes; %v needs %d", len(plaintext), req.Suite, req.Suite.KeySize())
+		bits, ivSize := binary.BigEndian.Uint32(sizes), binary.BigEndian.Uint32(sizes[4:])
+		switch want := req.Suite.KeySize() + suite.TagSize; {
+		case bits != suite.TagSize*8:
+			failed.skip(i, edk, "tag of %d bits, need %d", bits, suite.TagSize*8)
+		case ivSize != suite.IVSize:
+			failed.skip(i, edk, "IV of %d bytes, need %d", ivSize, suite.IVSize)
+		case len(edk.Ciphertext) != want:
+			failed.skip(i, edk, "wrapped in %d bytes, a data key for %v in %d", len(edk.Ciphertext), req.Suite, want)
+		default:
+			plaintext, err := k.aead.Open(nil, sizes[8:], edk.Ciphertext, aad)
+			if err == nil {
+				return &DataKey{plaintext, *edk}, nil
+			}
+			failed.try(i, edk, errUnwrapAES)
 		}
-		if err == nil {
-			return &DataKey{plaintext, *edk}, nil
-		}
-		causes = append(causes, keyCause(i, edk, err))
 	}
-	return nil, decryptFailure(k.String(), causes)
+	return nil, failed.failure(k.String())
 }
 
-func (k RawAES) unwrap(sizes, ciphertext, aad []byte) ([]byte, error) {
-	if bits := binary.BigEndian.Uint32(sizes); bits != suite.TagSize*8 {
-		return nil, fmt.Errorf("tag of %d bits, need %d", bits, suite.TagSize*8)
+var errUnwrapAES = errors.New("not wrapped under this key and encryption context, or altered")
+
+// aad returns what the wrapped key is bound to.
+func (k RawAES) aad(req *Request) ([]byte, error) {
+	if k.aead == nil {
+		return nil, errors.New("the RawAES was not made by NewRawAES")
 	}
-	if n := binary.BigEndian.Uint32(sizes[4:]); n != suite.IVSize {
-		return nil, fmt.Errorf("IV of %d bytes, need %d", n, suite.IVSize)
-	}
-	plaintext, err := k.aead.Open(nil, sizes[8:], ciphertext, aad)
+	aad, err := format.AppendEncryptionContext(nil, req.EncryptionContext)
 	if err != nil {
-		return nil, errors.New("not wrapped under this key and encryption context, or altered")
+		return nil, fmt.Errorf("%w: %w", ErrEncryptionContext, err)
 	}
-	return plaintext, nil
+	return aad, nil
 }
 
 // String names the key.

@@ -192,15 +192,19 @@ func (k RawRSA) EncryptDataKey(_ context.Context, _ *Request, plaintext []byte) 
 // DecryptDataKey unwraps the first of keys that is wrapped for k.
 func (k RawRSA) DecryptDataKey(ctx context.Context, req *Request, keys []EncryptedDataKey) (*DataKey, error) {
 	if k.priv == nil {
-		return nil, decryptFailure("", []error{fmt.Errorf("%v has no private key", k)})
+		return nil, &DecryptError{[]error{fmt.Errorf("%v has no private key", k)}}
 	}
-	var causes []error
+	var failed causes
 	for i := range keys {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 		edk := &keys[i]
 		if edk.ProviderID != k.namespace || string(edk.ProviderInfo) != k.name {
+			continue
+		}
+		if size := k.priv.Size(); len(edk.Ciphertext) != size { // before the costly part
+			failed.skip(i, edk, "wrapped in %d bytes, this key wraps in %d", len(edk.Ciphertext), size)
 			continue
 		}
 		plaintext, err := k.unwrap(edk.Ciphertext)
@@ -211,9 +215,9 @@ func (k RawRSA) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 		if err == nil {
 			return &DataKey{plaintext, *edk}, nil
 		}
-		causes = append(causes, keyCause(i, edk, err))
+		failed.try(i, edk, err)
 	}
-	return nil, decryptFailure(k.String(), causes)
+	return nil, failed.failure(k.String())
 }
 
 var errUnwrapRSA = errors.New("not wrapped for this key and padding, or altered")

@@ -20,6 +20,9 @@ type Provider struct {
 const providerID = "key service" // names the kind of key in messages
 
 func (p *Provider) MasterKeys(context.Context, *keyprovider.Request) ([]keyprovider.MasterKey, error) {
+	if len(p.KeyIDs) == 0 {
+		return nil, fmt.Errorf("no key for new messages: %w", keyprovider.ErrDecryptOnly)
+	}
 	return []keyprovider.MasterKey{p}, nil
 }
 

@@ -154,6 +154,7 @@ func (d *demo) run(file, dir string) error {
 		}
 		fmt.Fprintf(d.stdout, "kept         %s\n", kept)
 	}
+	fmt.Fprintln(d.stdout, "             the message's key was that of this run: nothing opens it any more")
 	return nil
 }
 

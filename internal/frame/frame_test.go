@@ -5,11 +5,12 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/sha512"
-	"encoding/binary"
 	"fmt"
 	"hash"
 	"io"
 	"math"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -169,9 +170,7 @@ func TestNothingAfterABadFrameStays(t *testing.T) {
 		altered := bytes.Clone(body)
 		altered[bad*stride+100] ^= 1
 		for _, workers := range []int{1, 4} {
-			c := config(t, frameLength, workers, nil)
-			c.AEAD = late{c.AEAD, uint32(bad + 1)}
-			o := NewOpener(c, 0)
+			o := NewOpener(config(t, frameLength, workers, nil), 0)
 			dst := make([]byte, len(plaintext))
 			out, used, err := o.Frames(dst[:0], altered)
 			require.ErrorIs(t, err, ErrAuthentication)
@@ -183,18 +182,66 @@ func TestNothingAfterABadFrameStays(t *testing.T) {
 	}
 }
 
-// A late AEAD takes long to open the frame with this number, so that other
-// goroutines have opened later ones meanwhile.
-type late struct {
+// slow is an AEAD that keeps the one frame that fails back until others are
+// done, and knows how many were at work at once.
+type slow struct {
 	cipher.AEAD
-	sequence uint32
+	wait    chan struct{} // closed when enough others were opened
+	others  atomic.Int64
+	enough  int64
+	isBad   func(ciphertext []byte) bool
+	mu      sync.Mutex
+	working int
+	most    int
 }
 
-func (l late) Open(dst, nonce, ciphertext, aad []byte) ([]byte, error) {
-	if binary.BigEndian.Uint32(nonce[8:]) == l.sequence {
-		time.Sleep(20 * time.Millisecond)
+func (s *slow) enter() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.working++
+	s.most = max(s.most, s.working)
+}
+
+func (s *slow) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.working--
+}
+
+func (s *slow) Open(dst, nonce, ciphertext, aad []byte) ([]byte, error) {
+	s.enter()
+	defer s.leave()
+	if s.isBad(ciphertext) {
+		select {
+		case <-s.wait:
+		case <-time.After(10 * time.Second): // the test fails then
+		}
+	} else if s.others.Add(1) == s.enough {
+		close(s.wait)
 	}
-	return l.AEAD.Open(dst, nonce, ciphertext, aad)
+	return s.AEAD.Open(dst, nonce, ciphertext, aad)
+}
+
+// Later frames that were opened before an earlier one failed are cleared, and
+// several goroutines do open frames at once.
+func TestFramesOpenedAheadOfABadOneAreCleared(t *testing.T) {
+	const frameLength, frames, bad = 4096, 400, 3
+	s := NewSealer(config(t, frameLength, 1, nil))
+	body, err := s.Frames(nil, bytes.Repeat([]byte{0xAA}, frames*frameLength))
+	require.NoError(t, err)
+	at := bad*(frameLength+format.FrameOverhead) + 16
+	body[at] ^= 1
+	c := config(t, frameLength, 4, nil)
+	aead := &slow{AEAD: c.AEAD, wait: make(chan struct{}), enough: 100,
+		isBad: func(ciphertext []byte) bool { return &ciphertext[0] == &body[at] }}
+	c.AEAD = aead
+	dst := make([]byte, frames*frameLength)
+	out, _, err := NewOpener(c, 0).Frames(dst[:0], body)
+	require.ErrorIs(t, err, ErrAuthentication)
+	require.Len(t, out, bad*frameLength)
+	require.GreaterOrEqual(t, aead.others.Load(), aead.enough, "frames were opened ahead")
+	require.Greater(t, aead.most, 1)
+	require.Zero(t, len(bytes.Trim(dst[len(out):], "\x00")))
 }
 
 // A Window grows with what arrives and keeps what was not discarded.

@@ -74,7 +74,7 @@ func (w *Window) room(limit int) []byte {
 	have := w.Len()
 	size := len(w.buf)
 	if size < limit && (have == size || w.full) {
-		size = min(limit, max(firstSize, 2*size))
+		size = min(limit, max(firstSize, size+min(size, limit-size))) // twice; 2*size may not fit an int
 	}
 	if size > len(w.buf) {
 		buf := make([]byte, size)
