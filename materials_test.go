@@ -139,6 +139,8 @@ func TestDecryptionMaterialsAreChecked(t *testing.T) {
 	}{
 		"nothing":             {change: func(m *materials) *materials { return nil }, reproduced: b, says: "returned nothing"},
 		"another suite":       {change: func(m *materials) *materials { m.Suite = suite.AES256GCMHKDFSHA512CommitKey; return m }, reproduced: b, says: "the message is of"},
+		"unknown suite":       {change: func(m *materials) *materials { m.Suite = 0x0072; return m }, reproduced: b, says: "the message is of"},
+		"forbidden suite":     {change: func(m *materials) *materials { m.Suite = suite.AES256GCMHKDFSHA384ECDSAP384; return m }, reproduced: b, says: "the message is of"},
 		"no data key":         {change: func(m *materials) *materials { m.DataKey = nil; return m }, reproduced: b, says: "data key of 0 bytes"},
 		"another data key":    {change: func(m *materials) *materials { m.DataKey = make([]byte, 32); return m }, reproduced: b, is: esdk.ErrKeyCommitment},
 		"no verification key": {change: func(m *materials) *materials { m.VerificationKey = nil; return m }, reproduced: b, says: "no verification key"},
@@ -284,6 +286,9 @@ func TestManagersAreAskedForWhatTheCallSays(t *testing.T) {
 	require.Equal(t, suite.RequireEncryptAllowDecrypt, p.told.CommitmentPolicy)
 	require.Equal(t, h.EncryptedDataKeys, p.told.EncryptedDataKeys)
 	require.Equal(t, map[string]string{"b": "2"}, p.told.ReproducedContext)
+	stored, err := format.ReadHeader(bytes.NewReader(message), 0)
+	require.NoError(t, err)
+	require.Equal(t, stored.EncryptionContext, p.told.EncryptionContext)
 	require.NotContains(t, p.told.EncryptionContext, "b")
 	require.Len(t, p.given, 4)
 	for _, key := range p.given {

@@ -24,6 +24,10 @@ func TestFrameHeaders(t *testing.T) {
 	}{
 		{"regular", format.FrameHeader{Sequence: 1, IV: iv(0x10), Length: 4096},
 			"00000001 101112131415161718191a1b"},
+		{"regular, like half the mark of a final frame", format.FrameHeader{Sequence: 0xffff, IV: iv(0), Length: 4096},
+			"0000ffff 000102030405060708090a0b"},
+		{"regular, like the other half", format.FrameHeader{Sequence: 0xffff0000, IV: iv(0), Length: 4096},
+			"ffff0000 000102030405060708090a0b"},
 		{"regular, largest number", format.FrameHeader{Sequence: 0xfffffffe, IV: iv(0), Length: 4096},
 			"fffffffe 000102030405060708090a0b"},
 		{"final", format.FrameHeader{Final: true, Sequence: 2, IV: iv(0x10), Length: 0x102},

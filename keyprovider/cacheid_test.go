@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -173,4 +174,15 @@ func testKey(t *testing.T) *RawAES {
 	p, err := NewRawAES("namespace", "name", make([]byte, 32))
 	require.NoError(t, err)
 	return p
+}
+
+// What is not set is what the specification has: 2^32 messages under a data
+// key, and in the grace period of 10 seconds one attempt a second.
+func TestCacheDefaults(t *testing.T) {
+	c, err := NewCache(testKey(t), CacheOptions{MaxAge: time.Hour})
+	require.NoError(t, err)
+	require.Equal(t, int64(1<<32), c.c.options.MaxMessages)
+	require.Zero(t, c.c.options.MaxBytes, "no limit")
+	require.Equal(t, 10*time.Second, c.c.options.GracePeriod)
+	require.Equal(t, time.Second, c.c.options.GracePeriod/graceTries)
 }

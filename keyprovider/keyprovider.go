@@ -101,14 +101,20 @@ func (k DataKey) Format(s fmt.State, _ rune) { io.WriteString(s, k.String()) }
 // MarshalText returns String: what encoding/json and log/slog show.
 func (k DataKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// newDataKey returns a random data key for messages of the suite.
-func newDataKey(id suite.ID) ([]byte, error) {
-	if !id.Valid() {
-		return nil, fmt.Errorf("%w: %v", format.ErrUnsupportedSuite, id)
+// generateDataKey is GenerateDataKey of the raw keys: a random data key and what
+// k wraps it to.
+func generateDataKey(ctx context.Context, k MasterKey, req *Request) (*DataKey, error) {
+	if !req.Suite.Valid() {
+		return nil, fmt.Errorf("%w: %v", format.ErrUnsupportedSuite, req.Suite)
 	}
-	key := make([]byte, id.KeySize())
-	rand.Read(key) // never fails
-	return key, nil
+	plaintext := make([]byte, req.Suite.KeySize())
+	rand.Read(plaintext) // never fails
+	edk, err := k.EncryptDataKey(ctx, req, plaintext)
+	if err != nil {
+		clear(plaintext)
+		return nil, err
+	}
+	return &DataKey{plaintext, edk}, nil
 }
 
 // checkName reports whether a raw provider can have this namespace and name.

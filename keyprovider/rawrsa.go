@@ -160,15 +160,7 @@ func (k RawRSA) MasterKeys(context.Context, *Request) ([]MasterKey, error) {
 
 // GenerateDataKey returns a random data key, wrapped.
 func (k RawRSA) GenerateDataKey(ctx context.Context, req *Request) (*DataKey, error) {
-	plaintext, err := newDataKey(req.Suite)
-	if err != nil {
-		return nil, err
-	}
-	edk, err := k.EncryptDataKey(ctx, req, plaintext)
-	if err != nil {
-		return nil, err
-	}
-	return &DataKey{plaintext, edk}, nil
+	return generateDataKey(ctx, k, req)
 }
 
 // EncryptDataKey returns plaintext wrapped for the public key.

@@ -58,7 +58,7 @@ func (m *requireContext) EncryptionMaterials(ctx context.Context, req *Encryptio
 		return nil, err
 	}
 	if materials == nil {
-		return nil, errors.New("the materials manager returned nothing")
+		return nil, errNoMaterials
 	}
 	for _, k := range m.keys {
 		if !slices.Contains(materials.RequiredContextKeys, k) {
@@ -78,7 +78,7 @@ func (m *requireContext) DecryptionMaterials(ctx context.Context, req *Decryptio
 		return nil, err
 	}
 	if materials == nil {
-		return nil, errors.New("the materials manager returned nothing")
+		return nil, errNoMaterials
 	}
 	if k, missing := missingKey(materials.EncryptionContext, m.keys); missing {
 		clear(materials.DataKey)

@@ -112,7 +112,11 @@ func TestWrongResponsesToEncryptFail(t *testing.T) {
 		reply := good
 		reply.Plaintext = make([]byte, size)
 		s.Intercept(func(kmstest.Call) *kmstest.Reply { return &reply })
-		require.ErrorContains(t, encryptErr(t.Context(), strict(t, opts, key)), "bytes; ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY_ECDSA_P384 needs 32")
+		err := encryptErr(t.Context(), strict(t, opts, key))
+		require.ErrorContains(t, err, "bytes; ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY_ECDSA_P384 needs 32")
+		var failure *kms.KeyError
+		require.ErrorAs(t, err, &failure, "refused here, and not only by the manager")
+		require.Equal(t, "GenerateDataKey", failure.Op)
 	}
 }
 

@@ -71,6 +71,7 @@ func TestNewDiscoveryRefusesWhatCannotWork(t *testing.T) {
 		"DiscoveryFilter.Accounts is empty":                       {filter: &kms.DiscoveryFilter{Partition: "aws"}},
 		"DiscoveryFilter.Accounts has an empty":                   {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: []string{"1", ""}}},
 		"DiscoveryFilter.Regions is empty":                        {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{}}},
+		`DiscoveryFilter.Regions: "" is not a Region`:             {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{"us-east-1", ""}}},
 		`DiscoveryFilter.Regions: "*" is not a Region`:            {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{"*"}}},
 		"multi-Region discovery needs a Region":                   {opts: kms.Options{MultiRegion: true}},
 		"us-east-1, which DiscoveryFilter.Regions does not allow": {&kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{"eu-west-1"}}, kms.Options{MultiRegion: true, Region: "us-east-1"}},
@@ -217,5 +218,25 @@ func TestTheLibraryIsNamedInTheUserAgent(t *testing.T) {
 	for _, call := range s.Calls() {
 		require.Equal(t, 1, strings.Count(call.UserAgent, " lib/esdk-go#"), call.UserAgent)
 		require.Contains(t, call.UserAgent, "aws-sdk-go-v2/")
+	}
+}
+
+func TestDiscoverySendsWhatTheEntryAndTheRequestHave(t *testing.T) {
+	s := newServer(t)
+	keys := []string{s.CreateKey("us-east-1"), s.CreateKey("eu-west-1")}
+	m := encrypt(t, strict(t, &kms.Options{Config: s.Config()}, keys...))
+	p := discovery(t, nil, &kms.Options{Config: s.Config(), GrantTokens: []string{"grant"}})
+	for _, key := range keys {
+		s.DenyAccess(key, "Decrypt")
+	}
+	s.ResetCalls()
+	require.Len(t, refusal(t, p, m).Causes, 2, "one for each entry")
+	calls := s.Calls()
+	require.Len(t, calls, 2)
+	for i, call := range calls {
+		require.Equal(t, keys[i], call.KeyID)
+		require.Equal(t, m.EncryptedDataKeys[i].Ciphertext, call.CiphertextBlob)
+		require.Equal(t, m.EncryptionContext, call.EncryptionContext)
+		require.Equal(t, []string{"grant"}, call.GrantTokens)
 	}
 }
