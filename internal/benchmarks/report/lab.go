@@ -18,10 +18,13 @@ type contestant struct {
 
 // A lab races contestants.
 type lab struct {
-	rounds int
-	slice  time.Duration // least time for a contestant in each round
-	size   int           // of large messages
-	cores  int
+	rounds   int
+	slice    time.Duration // least time for a contestant in each round
+	size     int           // of large messages
+	cores    int
+	patience time.Duration // left for rounds that other programs disturb
+
+	measured, disturbed int // rounds
 	results
 }
 
@@ -33,7 +36,9 @@ func (l *lab) race(rounds int, cs ...contestant) ([]outcome, error) {
 	for i, c := range cs {
 		out[i].contestant = c
 	}
+	seconds := make([]float64, len(cs))
 	for round := -1; round < rounds; round++ { // the first to warm up
+		before := currentUsage()
 		for turn := range cs {
 			i := (turn + round + len(cs)) % len(cs) // nobody always comes after the same
 			runtime.GOMAXPROCS(cs[i].procs)
@@ -45,9 +50,24 @@ func (l *lab) race(rounds int, cs ...contestant) ([]outcome, error) {
 				}
 				runs++
 			}
-			if round >= 0 {
-				out[i].seconds = append(out[i].seconds, time.Since(start).Seconds()/float64(runs))
-			}
+			seconds[i] = time.Since(start).Seconds() / float64(runs)
+		}
+		if round < 0 {
+			continue
+		}
+		disturbed := before.disturbed()
+		if disturbed && l.patience > 0 {
+			l.patience -= time.Since(before.at)
+			l.waitForQuiet()
+			round--
+			continue
+		}
+		l.measured++
+		if disturbed {
+			l.disturbed++
+		}
+		for i, s := range seconds {
+			out[i].seconds = append(out[i].seconds, s)
 		}
 	}
 	fmt.Fprint(os.Stderr, ".")

@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
-	"strconv"
 	"strings"
 )
 
@@ -33,9 +32,6 @@ func describeMachine() string {
 		}
 	}
 	fmt.Fprintf(&b, "- Peers: %s\n", strings.Join(versions, ", "))
-	if load, ok := loadAverage(); ok && load > 0.3 {
-		fmt.Fprintf(&b, "- **Other programs were running** when this began (load average %.2f): measure again on a quiet machine.\n", load)
-	}
 	return b.String()
 }
 
@@ -47,14 +43,4 @@ func processor() string {
 		}
 	}
 	return "unknown processor"
-}
-
-func loadAverage() (float64, bool) {
-	b, err := os.ReadFile("/proc/loadavg")
-	if err != nil {
-		return 0, false
-	}
-	first, _, _ := strings.Cut(string(b), " ")
-	load, err := strconv.ParseFloat(first, 64)
-	return load, err == nil
 }

@@ -47,6 +47,7 @@ func main() {
 	run := flag.String("run", "", "run only these `parts`, separated by commas: "+strings.Join(names, ", "))
 	rounds := flag.Int("rounds", 15, "how often each contestant's turn comes")
 	quick := flag.Bool("quick", false, "few rounds and messages of 8 MiB: whether it works, not how fast")
+	patience := flag.Duration("patience", 10*time.Minute, "time to spend in all on waiting for other programs to leave the machine alone")
 	out := flag.String("out", "", "write RESULTS.md and charts/ in this `directory`")
 	child := flag.String("measure-memory", "", "for the report's own use: be the process whose memory is measured")
 	flag.Parse()
@@ -55,9 +56,9 @@ func main() {
 		exitOn(memoryChild(*child))
 		return
 	}
-	l := &lab{rounds: max(1, *rounds), slice: 25 * time.Millisecond, size: 64 << 20, cores: runtime.NumCPU()}
+	l := &lab{rounds: max(1, *rounds), slice: 25 * time.Millisecond, size: 64 << 20, cores: runtime.NumCPU(), patience: *patience}
 	if *quick {
-		l.rounds, l.slice, l.size = min(l.rounds, 3), time.Millisecond, 8<<20
+		l.rounds, l.slice, l.size, l.patience = min(l.rounds, 3), time.Millisecond, 8<<20, 0
 	}
 	machine, start := describeMachine(), time.Now()
 	for _, p := range parts {
@@ -106,6 +107,9 @@ Speeds are in MB/s, 10^6 bytes of plaintext a second. Figures are medians of %d 
 taken in each round and are what counts: the speeds themselves move with the machine and its neighbours.
 
 `, start.UTC().Format("2006-01-02"), time.Since(start).Round(time.Second), machine, l.rounds)
+	if l.disturbed > 0 {
+		fmt.Fprintf(w, "**In %d of %d rounds other programs took more than a twentieth of the machine.** Measure again when it is quiet.\n\n", l.disturbed, l.measured)
+	}
 	if len(l.bars) > 0 {
 		l.writeBars(w)
 	}

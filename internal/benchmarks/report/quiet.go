@@ -1,0 +1,61 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"runtime"
+	"strconv"
+	"time"
+)
+
+// A usage is how much processor time was used: by all programs, what the
+// hypervisor took included, and by this one. Zero where the system does not tell.
+type usage struct {
+	at       time.Time
+	all, own time.Duration
+}
+
+const tick = 10 * time.Millisecond // Linux's unit for programs
+
+func currentUsage() usage {
+	u := usage{at: time.Now()}
+	sum := func(fields [][]byte) (d time.Duration) {
+		for _, f := range fields {
+			n, _ := strconv.ParseInt(string(f), 10, 64)
+			d += time.Duration(n) * tick
+		}
+		return d
+	}
+	stat, _ := os.ReadFile("/proc/stat")
+	// cpu user nice system idle iowait irq softirq steal
+	if f := bytes.Fields(stat); len(f) > 8 {
+		u.all = sum(f[1:4]) + sum(f[6:9])
+	}
+	self, _ := os.ReadFile("/proc/self/stat")
+	// The name, in brackets, can have spaces; utime and stime are the 12th and 13th behind it.
+	if f := bytes.Fields(self[bytes.LastIndexByte(self, ')')+1:]); len(f) > 12 {
+		u.own = sum(f[11:13])
+	}
+	return u
+}
+
+// disturbed reports whether other programs used more than a twentieth of the
+// machine since u, as far as ticks can tell.
+func (u usage) disturbed() bool {
+	now := currentUsage()
+	others := (now.all - u.all) - (now.own - u.own)
+	return others > 2*tick+now.at.Sub(u.at)*time.Duration(runtime.NumCPU())/20
+}
+
+// waitForQuiet waits until other programs leave the machine alone, at most as
+// long as the lab still has patience.
+func (l *lab) waitForQuiet() {
+	for l.patience > 0 {
+		u := currentUsage()
+		time.Sleep(500 * time.Millisecond)
+		l.patience -= 500 * time.Millisecond
+		if !u.disturbed() {
+			return
+		}
+	}
+}
