@@ -24,6 +24,7 @@ type lab struct {
 	cores    int
 	patience time.Duration // left for rounds that other programs disturb
 
+	ballast             []byte
 	measured, disturbed int // rounds
 	results
 }
@@ -89,6 +90,19 @@ func deeper(n int, f func() error) error {
 		return err // not a tail call
 	}
 	return nil
+}
+
+// spareMemory makes the heap look so large that Go collects hardly any garbage
+// within a round and gives no memory back to the system, or undoes that. Go
+// gives it back on another core, and so only where there is one, and fetching
+// it again can cost a one-shot call more than its cryptography. Peers that make
+// much garbage gain by it too.
+func (l *lab) spareMemory(on bool) {
+	l.ballast = nil
+	if on {
+		l.ballast = make([]byte, 1<<31-1) // never touched
+	}
+	runtime.GC()
 }
 
 // An outcome is how long one run of a contestant took in each round.

@@ -60,12 +60,7 @@ func main() {
 	if *quick {
 		l.rounds, l.slice, l.size, l.patience = min(l.rounds, 3), time.Millisecond, 8<<20, 0
 	}
-	// Go gives memory that it thinks it will not need back to the system, on
-	// another core and so only where there is one; fetching it again costs a
-	// one-shot call more than its cryptography. Beside so much that is never
-	// touched it gives back nothing.
-	ballast := make([]byte, 1<<31-1)
-	defer runtime.KeepAlive(ballast)
+	l.spareMemory(true)
 	machine, start := describeMachine(), time.Now()
 	for _, p := range parts {
 		if *run != "" && !strings.Contains(","+*run+",", ","+p.name+",") {

@@ -127,7 +127,7 @@ func overMessageSize(l *lab) error {
 	}
 	whole := noise(l.size)
 	for _, direction := range []string{"Encrypt", "Decrypt"} {
-		t := l.table(direction+"ion over message size", fmt.Sprintf("%d cores, frames of 4 KiB, tink's segments of 1 MiB. esdk, but for the column that says so, and AWS Go one-shot, the others as streams.", l.cores), head...)
+		t := l.table(direction+"ion over message size", "GOMAXPROCS "+fmt.Sprint(l.cores)+", frames of 4 KiB, tink's segments of 1 MiB. esdk, but for the column that says so, and AWS Go one-shot, results allocated; the others as streams.", head...)
 		c := chart{file: "message-size-" + map[string]string{"Encrypt": "encrypt", "Decrypt": "decrypt"}[direction],
 			title: direction + "ion: throughput over message size", x: "message size", y: "MB/s", bytes: true, logY: true}
 		for size := 1 << 10; size <= l.size; size *= 4 {
