@@ -76,9 +76,8 @@ func (l *lab) race(rounds int, cs ...contestant) ([]outcome, error) {
 }
 
 // deeper calls f from further down the stack, so that no contestant has the
-// same place there in all rounds. SHA-384 of Go 1.26 loses 40 % wherever the
-// few bytes that it keeps there happen to lie across two pages, which is one
-// place in 170 and the luck of the caller's.
+// luck of one position: at a few of them SHA-384 was seen to take nearly twice
+// as long. Why was not shown; its scratch may lie across two pages there.
 //
 //go:noinline
 func deeper(n int, f func() error) error {
