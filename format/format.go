@@ -70,6 +70,7 @@ type ParseError struct {
 	Err    error
 }
 
+// Error says field, offset and cause.
 func (e *ParseError) Error() string {
 	return fmt.Sprintf("%s at byte %d: %v", e.Field, e.Offset, e.Err)
 }

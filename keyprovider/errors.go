@@ -35,6 +35,7 @@ type DecryptError struct {
 // maxCauses is how many causes Error prints: a hostile message can have 65,535.
 const maxCauses = 8
 
+// Error prints the first eight causes and the number of the others.
 func (e *DecryptError) Error() string {
 	var b strings.Builder
 	b.WriteString("no data key could be decrypted")
