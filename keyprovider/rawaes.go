@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/suite"
 )
 
@@ -124,11 +123,7 @@ func (k RawAES) aad(req *Request) ([]byte, error) {
 	if k.aead == nil {
 		return nil, errors.New("the RawAES was not made by NewRawAES")
 	}
-	aad, err := format.AppendEncryptionContext(nil, req.EncryptionContext)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrEncryptionContext, err)
-	}
-	return aad, nil
+	return serialisedContext(req)
 }
 
 // String names the key.
