@@ -25,7 +25,9 @@ const aesInfoSize = 4 + 4 + suite.IVSize
 // It follows framework/raw-aes-keyring.md of the specification.
 type RawAES struct {
 	namespace, name string
-	aead            cipher.AEAD
+	// aead is a function because fmt shows fields of a value that another one
+	// holds unexported, key schedules too, but not what a function knows.
+	aead func() cipher.AEAD
 }
 
 // NewRawAES returns a provider that wraps data keys with AES-GCM under key:
@@ -48,7 +50,7 @@ func NewRawAES(namespace, name string, key []byte) (*RawAES, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keyprovider: %w", err)
 	}
-	return &RawAES{namespace, name, aead}, nil
+	return &RawAES{namespace, name, func() cipher.AEAD { return aead }}, nil
 }
 
 // MasterKeys returns k alone.
@@ -77,7 +79,7 @@ func (k RawAES) EncryptDataKey(_ context.Context, req *Request, plaintext []byte
 	return EncryptedDataKey{
 		ProviderID:   k.namespace,
 		ProviderInfo: info,
-		Ciphertext:   k.aead.Seal(nil, iv, plaintext, aad),
+		Ciphertext:   k.aead().Seal(nil, iv, plaintext, aad),
 	}, nil
 }
 
@@ -106,7 +108,7 @@ func (k RawAES) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 		case len(edk.Ciphertext) != want:
 			failed.skip(i, edk, "wrapped in %d bytes, a data key for %v in %d", len(edk.Ciphertext), req.Suite, want)
 		default:
-			plaintext, err := k.aead.Open(nil, sizes[8:], edk.Ciphertext, aad)
+			plaintext, err := k.aead().Open(nil, sizes[8:], edk.Ciphertext, aad)
 			if err == nil {
 				return &DataKey{plaintext, *edk}, nil
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ecdh"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -24,6 +25,8 @@ func secrets(name string, key []byte) map[string]string {
 	return map[string]string{
 		name + " in hex":          hex.EncodeToString(part),
 		name + " in capital hex":  strings.ToUpper(hex.EncodeToString(part)),
+		name + " in a schedule":   fmt.Sprint(binary.LittleEndian.Uint32(key), " ", binary.LittleEndian.Uint32(key[4:])), // as Go's AES has it
+		name + " big-endian":      fmt.Sprint(binary.BigEndian.Uint32(key), " ", binary.BigEndian.Uint32(key[4:])),
 		name + " in spaced hex":   fmt.Sprintf("% x", part),
 		name + " as Go syntax":    strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", part), "[]byte{"), "}"),
 		name + " in decimal":      decimal,
