@@ -1,9 +1,9 @@
 // Keystores lets esdk and another SDK use the same branch key stores in turn,
 // and compares what they read; ../README.md has more.
 //
-//	keystores NAME COMMAND...
+//	keystores NAME PROGRAM [ARGUMENT]
 //
-// The command is the other SDK's program. AWS_ENDPOINT_URL_DYNAMODB names the
+// The program is the other SDK's. AWS_ENDPOINT_URL_DYNAMODB names the
 // tables' server; AWS KMS is kms/kmstest.
 package main
 
@@ -26,7 +26,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) < 2 {
-		return errors.New("usage: keystores NAME COMMAND...")
+		return errors.New("usage: keystores NAME PROGRAM [ARGUMENT]")
 	}
 	if os.Getenv("AWS_ENDPOINT_URL_DYNAMODB") == "" {
 		return errors.New("AWS_ENDPOINT_URL_DYNAMODB names no server")
