@@ -20,12 +20,14 @@ import (
 // [keyprovider.MasterKeyProvider] and its own only [keyprovider.MasterKey],
 // safe for concurrent use, and prints without credentials.
 //
-// The other party can have its key in KMS too, or hold it itself: keyprovider's
-// providers for raw ECDH keys read the same entries, and this one reads theirs.
+// The other party can have its key in KMS too, or hold it itself:
+// [keyprovider.RawECDH] reads the same entries, and this one reads its.
 //
-// KMS does not get the encryption context, and neither its policies nor
-// CloudTrail see it: the wrapping keys are derived from it. As the parties
-// derive the same keys, either can make messages that seem to be the other's.
+// The encryption context is bound to the wrapped data key, as the wrapping keys
+// are derived from it: use it for what is not secret but belongs to the
+// message. KMS does not get it, and neither its policies nor CloudTrail see it.
+// As the parties derive the same keys, either can make messages that seem to be
+// the other's.
 //
 // It follows framework/aws-kms/aws-kms-ecdh-keyring.md and
 // framework/key-agreement-schemas.md of the specification. The curves are
@@ -140,9 +142,9 @@ func (p ECDH) EncryptDataKey(ctx context.Context, req *keyprovider.Request, plai
 	if err := p.checkEncrypt(); err != nil {
 		return keyprovider.EncryptedDataKey{}, err
 	}
-	serialised, err := format.AppendEncryptionContext(nil, req.EncryptionContext)
+	serialised, err := serialisedContext(req)
 	if err != nil {
-		return keyprovider.EncryptedDataKey{}, fmt.Errorf("%v: %w", p, err)
+		return keyprovider.EncryptedDataKey{}, err
 	}
 	secret, err := p.key.deriveSecret(ctx, p.curve, p.peer)
 	if err != nil {
@@ -162,9 +164,9 @@ func (p ECDH) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys
 	if p.key.service == nil {
 		return nil, errECDHZero
 	}
-	serialised, err := format.AppendEncryptionContext(nil, req.EncryptionContext)
+	serialised, err := serialisedContext(req)
 	if err != nil {
-		return nil, fmt.Errorf("%v: %w", p, err)
+		return nil, err
 	}
 	var with keywrap.Agreement // that of the entry at hand
 	fits := func(edk *keyprovider.EncryptedDataKey) (err error) {

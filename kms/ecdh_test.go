@@ -355,6 +355,23 @@ func TestECDHTriesTheNextEntryAfterOneThatFails(t *testing.T) {
 	}
 }
 
+func TestECDHAFailedDerivationLeavesTheNextEntry(t *testing.T) {
+	s := newServer(t)
+	e := &endpoint{s.Config(), s}
+	arn, pub := e.createECCKey(t, "eu-west-1", ecdh.P256())
+	priv, denied := eccKey(t, ecdh.P256()), eccKey(t, ecdh.P256())
+	m := ecdhByHand(t, priv, pub, "aws-kms-ecdh")
+	m.EncryptedDataKeys = append(ecdhByHand(t, denied, pub, "aws-kms-ecdh").EncryptedDataKeys, m.EncryptedDataKeys...)
+	der := string(derOf(t, denied.PublicKey()))
+	s.Intercept(func(call kmstest.Call) *kmstest.Reply {
+		if string(call.PublicKey) == der {
+			return &kmstest.Reply{Error: "ValidationException"}
+		}
+		return nil
+	})
+	requireOpens(t, newECDHDiscovery(t, arn, pub, e.options()), m, 1)
+}
+
 func TestECDHSkipsEntriesThatCannotBeItsOwnWithoutACall(t *testing.T) {
 	s := newServer(t)
 	e := &endpoint{s.Config(), s}
@@ -480,11 +497,11 @@ func TestECDHRefusesAContextThatCannotBeSerialised(t *testing.T) {
 	p := newECDHStatic(t, key1, pub, pub, &kms.Options{ClientFor: clientFor})
 	req := &keyprovider.Request{Suite: suite.AES256GCM, EncryptionContext: map[string]string{"\xff": ""}}
 	edk, err := p.EncryptDataKey(t.Context(), req, make([]byte, 32))
-	require.Error(t, err)
+	require.ErrorIs(t, err, keyprovider.ErrEncryptionContext)
 	require.Zero(t, edk)
 	key, err := p.DecryptDataKey(t.Context(), req, nil)
 	require.Nil(t, key)
-	require.Error(t, err)
+	require.ErrorIs(t, err, keyprovider.ErrEncryptionContext)
 	_, err = p.GenerateDataKey(t.Context(), &keyprovider.Request{})
 	require.ErrorIs(t, err, format.ErrUnsupportedSuite)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 
+	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/kms/internal/arn"
 )
@@ -50,6 +51,16 @@ func (k key) checkResponse(responseKey *string) error {
 		return fmt.Errorf("the response is of another key, %.200q", by)
 	}
 	return nil
+}
+
+// serialisedContext is what data keys are bound to where KMS gets no encryption
+// context.
+func serialisedContext(req *keyprovider.Request) ([]byte, error) {
+	b, err := format.AppendEncryptionContext(nil, req.EncryptionContext)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", keyprovider.ErrEncryptionContext, err)
+	}
+	return b, nil
 }
 
 // errForeign is for entries of other providers, which give no cause.

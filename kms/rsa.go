@@ -67,7 +67,8 @@ func (a RSAAlgorithm) hash() hash.Hash {
 //
 // KMS does not get the encryption context, and neither its policies nor
 // CloudTrail see it: a hash of it is encrypted together with the data key, and
-// compared after decryption.
+// compared after decryption. It is in the message all the same: use it for what
+// is not secret.
 //
 // It follows framework/aws-kms/aws-kms-rsa-keyring.md of the specification.
 type RSA struct {
@@ -181,9 +182,9 @@ func (p RSA) EncryptDataKey(_ context.Context, req *keyprovider.Request, plainte
 	if err := p.checkEncrypt(req); err != nil {
 		return keyprovider.EncryptedDataKey{}, err
 	}
-	digest, err := digestContext(req.EncryptionContext)
+	digest, err := digestContext(req)
 	if err != nil {
-		return keyprovider.EncryptedDataKey{}, fmt.Errorf("%v: %w", p, err)
+		return keyprovider.EncryptedDataKey{}, err
 	}
 	bound := append(make([]byte, 0, len(digest)+len(plaintext)), digest...)
 	bound = append(bound, plaintext...)
@@ -196,8 +197,8 @@ func (p RSA) EncryptDataKey(_ context.Context, req *keyprovider.Request, plainte
 }
 
 // digestContext returns what stands before a data key under RSA.
-func digestContext(ec map[string]string) ([]byte, error) {
-	serialised, err := format.AppendEncryptionContext(nil, ec)
+func digestContext(req *keyprovider.Request) ([]byte, error) {
+	serialised, err := serialisedContext(req)
 	if err != nil {
 		return nil, err
 	}
@@ -212,9 +213,9 @@ func (p RSA) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys 
 	if err := p.check(req); err != nil {
 		return nil, err
 	}
-	digest, err := digestContext(req.EncryptionContext)
+	digest, err := digestContext(req)
 	if err != nil {
-		return nil, fmt.Errorf("%v: %w", p, err)
+		return nil, err
 	}
 	return attempt(ctx, p.String(), keys, p.fits, func(edk *keyprovider.EncryptedDataKey) ([]byte, error) {
 		return p.decrypt(ctx, req, digest, edk.Ciphertext)

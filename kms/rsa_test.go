@@ -350,7 +350,7 @@ func TestRSAEncryptionFailsForADataKeyThatDoesNotFit(t *testing.T) {
 	require.ErrorIs(t, err, rsa.ErrMessageTooLong)
 	require.Zero(t, edk)
 	_, err = p.EncryptDataKey(t.Context(), &keyprovider.Request{Suite: suite.AES256GCM, EncryptionContext: map[string]string{"\xff": ""}}, make([]byte, 32))
-	require.Error(t, err, "a context that cannot be serialised")
+	require.ErrorIs(t, err, keyprovider.ErrEncryptionContext)
 	_, err = p.DecryptDataKey(t.Context(), &keyprovider.Request{Suite: suite.AES256GCM, EncryptionContext: map[string]string{"\xff": ""}}, nil)
-	require.Error(t, err)
+	require.ErrorIs(t, err, keyprovider.ErrEncryptionContext)
 }
