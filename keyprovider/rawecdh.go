@@ -27,6 +27,9 @@ import (
 // not secret but belongs to the message. Each data key is wrapped under a key
 // of its own, derived with a random salt.
 //
+// Whoever can read a message can also wrap, so that a message's signature proves
+// nothing here that the tags do not.
+//
 // Keys come from PEM by crypto/x509, ParsePKCS8PrivateKey and
 // ParsePKIXPublicKey, and the method ECDH of what they return.
 //
