@@ -19,7 +19,9 @@
 // slowness ([Server.SetLatency]) and any other response
 // ([Server.Intercept]). [Server.Calls] tells what was called.
 //
-// It answers GenerateDataKey, GenerateDataKeyWithoutPlaintext, Encrypt,
+// A [BranchKeyStore] in memory is for providers of hierarchical keys.
+//
+// The server answers GenerateDataKey, GenerateDataKeyWithoutPlaintext, Encrypt,
 // Decrypt, ReEncrypt, GetPublicKey, DeriveSharedSecret and DescribeKey. It does
 // not verify signatures: any credentials do. There are no key policies, no
 // grants and no quotas, and no keys that sign.
@@ -111,13 +113,16 @@ type Call struct {
 	GrantTokens       []string
 	NumberOfBytes     int    // of GenerateDataKey
 	CiphertextBlob    []byte // of Decrypt and ReEncrypt
+	UserAgent         string
+
+	SourceKeyID             string // of ReEncrypt, as the request has it
+	SourceEncryptionContext map[string]string
 
 	EncryptionAlgorithm   string // as the request has it; ReEncrypt: the destination's
 	KeyAgreementAlgorithm string // of DeriveSharedSecret
 	PublicKey             []byte // of DeriveSharedSecret: DER, SubjectPublicKeyInfo
 
-	UserAgent string
-	Error     string // the exception that was the answer; empty: a result
+	Error string // the exception that was the answer; empty: a result
 }
 
 // Calls returns the calls that were answered so far, in the order of their
