@@ -2,6 +2,7 @@ package kms
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 
@@ -61,6 +62,19 @@ func serialisedContext(req *keyprovider.Request) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", keyprovider.ErrEncryptionContext, err)
 	}
 	return b, nil
+}
+
+// generateDataKey is GenerateDataKey of the keys that wrap here: a random data
+// key and what k wraps it to.
+func generateDataKey(ctx context.Context, k keyprovider.MasterKey, req *keyprovider.Request) (*keyprovider.DataKey, error) {
+	plaintext := make([]byte, req.Suite.KeySize())
+	rand.Read(plaintext) // never fails
+	edk, err := k.EncryptDataKey(ctx, req, plaintext)
+	if err != nil {
+		clear(plaintext)
+		return nil, err
+	}
+	return &keyprovider.DataKey{Plaintext: plaintext, Encrypted: edk}, nil
 }
 
 // errForeign is for entries of other providers, which give no cause.

@@ -164,19 +164,6 @@ func (p RSA) GenerateDataKey(ctx context.Context, req *keyprovider.Request) (*ke
 	return generateDataKey(ctx, p, req)
 }
 
-// generateDataKey is GenerateDataKey of the keys that wrap here: a random data
-// key and what k wraps it to.
-func generateDataKey(ctx context.Context, k keyprovider.MasterKey, req *keyprovider.Request) (*keyprovider.DataKey, error) {
-	plaintext := make([]byte, req.Suite.KeySize())
-	rand.Read(plaintext) // never fails
-	edk, err := k.EncryptDataKey(ctx, req, plaintext)
-	if err != nil {
-		clear(plaintext)
-		return nil, err
-	}
-	return &keyprovider.DataKey{Plaintext: plaintext, Encrypted: edk}, nil
-}
-
 // EncryptDataKey returns plaintext encrypted for the public key.
 func (p RSA) EncryptDataKey(_ context.Context, req *keyprovider.Request, plaintext []byte) (keyprovider.EncryptedDataKey, error) {
 	if err := p.checkEncrypt(req); err != nil {
