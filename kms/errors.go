@@ -15,7 +15,7 @@ var ErrBranchKeyNotFound = errors.New("no such branch key")
 // What the AWS SDK returned, such as a *types.NotFoundException, is within
 // reach of errors.As.
 type KeyError struct {
-	Op    string // the operation of the KMS API, such as Decrypt
+	Op    string // the operation of the KMS API, such as GenerateDataKey, Decrypt or DeriveSharedSecret
 	KeyID string // the key as the request named it
 	Err   error
 }

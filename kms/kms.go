@@ -3,7 +3,9 @@
 // [New] gives the provider to use: it names the keys that encrypt, and
 // decrypts with these keys only. [NewDiscovery] decrypts with whatever key a
 // message names, for programs that cannot know the keys; limit it by a
-// [DiscoveryFilter].
+// [DiscoveryFilter]. Both are for symmetric keys, the usual ones. [NewRSA] is
+// for RSA keys, where writers need the public key only; [NewECDHStatic] and
+// [NewECDHDiscovery] are for keys that two parties agree on.
 //
 //	provider, err := kms.New(ctx, []string{keyARN}, nil)
 //	...
@@ -12,7 +14,7 @@
 // Keys can be in several Regions. Every key is a way to open the message: any
 // one of them is enough.
 //
-// Encrypting a message calls GenerateDataKey with the first key and Encrypt
+// Encrypting a message with New's provider calls GenerateDataKey with the first key and Encrypt
 // with each of the others, those at the same time. Decrypting calls Decrypt
 // for one matching encrypted data key after the other until one succeeds. The
 // message's whole encryption context is sent as that of KMS, where policies
@@ -20,7 +22,7 @@
 //
 // Package kmstest has an endpoint for tests without AWS.
 //
-// The package follows the aws-kms-mrk-aware-master-key-provider page of the
+// New and NewDiscovery follow the aws-kms-mrk-aware-master-key-provider page of the
 // specification's framework/aws-kms, and those that it refers to; without
 // Options.MultiRegion, keys match only if their ARNs are equal.
 package kms

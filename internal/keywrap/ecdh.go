@@ -169,6 +169,13 @@ func curveOf(c ecdh.Curve) (curveInfo, bool) {
 	return curveInfo{}, false
 }
 
+// SecretSize returns the length of what a key agreement on the curve yields, in
+// bytes, or zero if the curve is none that CheckPublicKey allows.
+func SecretSize(curve ecdh.Curve) int {
+	c, _ := curveOf(curve)
+	return c.size
+}
+
 // cutPoint splits b after a length and a point of that length, which must be
 // that of a compressed one.
 func (c curveInfo) cutPoint(b []byte) (point, rest []byte, err error) {

@@ -372,3 +372,11 @@ func FuzzParseAgreement(f *testing.F) {
 		}
 	})
 }
+
+func TestSecretSizeIsThatOfACoordinate(t *testing.T) {
+	for _, k := range known {
+		require.Equal(t, len(k.secret)/2, SecretSize(k.curve))
+	}
+	require.Zero(t, SecretSize(ecdh.X25519()))
+	require.Zero(t, SecretSize(nil))
+}

@@ -9,8 +9,9 @@
 // The real client of the AWS SDK talks to it over HTTP, so that signing,
 // retries and the decoding of errors are those of production. Symmetric keys
 // are real AES keys: what one key and encryption context encrypted, no other
-// decrypts. One server is all Regions; the signature of a request tells which
-// one it is for.
+// decrypts. There are RSA keys that decrypt ([Server.CreateRSAKey]) and keys of
+// elliptic curves that agree on secrets ([Server.CreateECCKey]), as real. One
+// server is all Regions; the signature of a request tells which one it is for.
 //
 // Beyond well-behaved keys there are aliases ([Server.CreateAlias]), replicas
 // ([Server.CreateMultiRegionKey]), disabled and forbidden keys
@@ -21,8 +22,9 @@
 // A [BranchKeyStore] in memory is for providers of hierarchical keys.
 //
 // The server answers GenerateDataKey, GenerateDataKeyWithoutPlaintext, Encrypt,
-// Decrypt, ReEncrypt and DescribeKey. It does not verify signatures: any
-// credentials do. There are no key policies, no grants and no quotas.
+// Decrypt, ReEncrypt, GetPublicKey, DeriveSharedSecret and DescribeKey. It does
+// not verify signatures: any credentials do. There are no key policies, no
+// grants and no quotas, and no keys that sign.
 package kmstest
 
 import (
@@ -115,6 +117,10 @@ type Call struct {
 
 	SourceKeyID             string // of ReEncrypt, as the request has it
 	SourceEncryptionContext map[string]string
+
+	EncryptionAlgorithm   string // as the request has it; ReEncrypt: the destination's
+	KeyAgreementAlgorithm string // of DeriveSharedSecret
+	PublicKey             []byte // of DeriveSharedSecret: DER, SubjectPublicKeyInfo
 
 	Error string // the exception that was the answer; empty: a result
 }

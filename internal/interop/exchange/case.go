@@ -45,7 +45,7 @@ type Case struct {
 
 // A Key is a wrapping key of a case.
 type Key struct {
-	Type      string `json:"type"` // aes, rsa, ecdh, kms, mrk (a multi-Region key of KMS)
+	Type      string `json:"type"` // aes, rsa, ecdh, kms, mrk (a multi-Region key of KMS), kms-rsa, kms-ecdh
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"` // the ARN of a KMS key
 	AES       []byte `json:"aes,omitempty"`
@@ -122,6 +122,8 @@ func (k *Key) provider(ctx context.Context) (keyprovider.MasterKeyProvider, erro
 		}
 	case "ecdh":
 		return k.ecdhProvider()
+	case "kms-rsa", "kms-ecdh":
+		return k.asymmetricProvider(ctx)
 	case "kms", "mrk":
 		opts, err := k.options(ctx)
 		if err != nil {

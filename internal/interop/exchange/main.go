@@ -51,6 +51,11 @@ func makeCases(ctx context.Context, name string) error {
 	}
 	all = append(all, onKMS...)
 	all = append(all, multiRegionCases()...)
+	asymmetric, err := asymmetricCases(ctx, keys)
+	if err != nil {
+		return err
+	}
+	all = append(all, asymmetric...)
 	for i := range all {
 		if err := all[i].encrypt(ctx); err != nil {
 			return fmt.Errorf("%s: %w", all[i].ID, err)

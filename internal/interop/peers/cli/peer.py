@@ -75,12 +75,12 @@ def plaintext(length):
 
 
 def agreed(case):
-    return any(key["type"] == "ecdh" for key in case["keys"])
+    return any(key["type"] in ("ecdh", "kms-ecdh", "kms-rsa") for key in case["keys"])
 
 
 def encrypt(folder, case):
     if agreed(case):
-        return {"encryptSkip": "no ECDH"}
+        return {"encryptSkip": "no ECDH, no RSA keys of KMS"}
     if case.get("required"):
         return {"encryptSkip": "no required encryption context"}
     if "" in case.get("context", {}).values():
@@ -96,7 +96,7 @@ def encrypt(folder, case):
 
 def decrypt(folder, case):
     if agreed(case):
-        return {"decryptSkip": "no ECDH"}
+        return {"decryptSkip": "no ECDH, no RSA keys of KMS"}
     if case.get("required"):
         return {"decryptSkip": "no required encryption context"}
     key = case.get("readWith") or case["keys"][case["reader"]]

@@ -202,6 +202,10 @@ public final class Peer {
                 .curveSpec(ECDHCurveSpec.valueOf("ECC_NIST_" + key.curve))
                 .KeyAgreementScheme(scheme(key))
                 .build());
+      case "kms-rsa":
+        return Asymmetric.rsa(key, client(key));
+      case "kms-ecdh":
+        return Asymmetric.ecdh(key, client(key));
       case "mrk":
         return providers.CreateAwsKmsMrkKeyring(
             CreateAwsKmsMrkKeyringInput.builder().kmsKeyId(key.name).kmsClient(client(key)).build());

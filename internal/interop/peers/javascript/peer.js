@@ -70,11 +70,11 @@ function client(c) {
 }
 
 function agreed(c) {
-  return c.keys.some((key) => key.type === 'ecdh')
+  return c.keys.some((key) => ['ecdh', 'kms-ecdh', 'kms-rsa'].includes(key.type))
 }
 
 async function encrypt(c) {
-  if (agreed(c)) return { encryptSkip: 'no ECDH' }
+  if (agreed(c)) return { encryptSkip: 'no ECDH, no RSA keys of KMS' }
   if (c.required) return { encryptSkip: 'no required encryption context' }
   if (c.frameLength === 0) return { encryptSkip: 'writes no unframed messages' }
   const { result } = await client(c).encrypt(writer(c), plaintext(c.length), {
@@ -86,7 +86,7 @@ async function encrypt(c) {
 }
 
 async function decrypt(c) {
-  if (agreed(c)) return { decryptSkip: 'no ECDH' }
+  if (agreed(c)) return { decryptSkip: 'no ECDH, no RSA keys of KMS' }
   if (c.required) return { decryptSkip: 'no required encryption context' }
   const output = await client(c).decrypt(reader(c), Buffer.from(c.message, 'base64'))
   return {

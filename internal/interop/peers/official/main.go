@@ -242,7 +242,12 @@ func (p *peer) keyring(ctx context.Context, k *key) (mpltypes.IKeyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	if k.Type == "mrk" {
+	switch k.Type {
+	case "kms-rsa":
+		return p.kmsRSA(ctx, k, client)
+	case "kms-ecdh":
+		return p.kmsECDH(ctx, k, client)
+	case "mrk":
 		return p.providers.CreateAwsKmsMrkKeyring(ctx, mpltypes.CreateAwsKmsMrkKeyringInput{KmsClient: client, KmsKeyId: k.Name})
 	}
 	return p.providers.CreateAwsKmsKeyring(ctx, mpltypes.CreateAwsKmsKeyringInput{KmsClient: client, KmsKeyId: k.Name})

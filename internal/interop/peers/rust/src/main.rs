@@ -1,5 +1,7 @@
 //! Reads cases, decrypts their messages and writes its own; see ../../../README.md.
 
+mod asymmetric;
+
 use aws_esdk::aws_cryptography_primitives::types::EcdhCurveSpec;
 use aws_esdk::client::Client;
 use aws_esdk::material_providers::client::Client as Providers;
@@ -212,14 +214,9 @@ async fn keyring(providers: &Providers, key: &Key) -> Result<KeyringRef> {
             let call = call.public_key(pem("PUBLIC", &key.public)).private_key(pem("PRIVATE", &key.private));
             Ok(call.padding_scheme(padding).send().await?)
         }
-        "ecdh" => {
-            let curve = match key.curve.as_str() {
-                "P256" => EcdhCurveSpec::EccNistP256,
-                "P384" => EcdhCurveSpec::EccNistP384,
-                _ => EcdhCurveSpec::EccNistP521,
-            };
-            Ok(providers.create_raw_ecdh_keyring().curve_spec(curve).key_agreement_scheme(scheme(key)?).send().await?)
-        }
+        "ecdh" => Ok(providers.create_raw_ecdh_keyring().curve_spec(curve(key)).key_agreement_scheme(scheme(key)?).send().await?),
+        "kms-rsa" => asymmetric::rsa(providers, key).await,
+        "kms-ecdh" => asymmetric::ecdh(providers, key).await,
         "mrk" => {
             let call = providers.create_aws_kms_mrk_keyring().kms_key_id(&key.name);
             Ok(call.kms_client(kms_client(key).await).send().await?)
@@ -228,6 +225,14 @@ async fn keyring(providers: &Providers, key: &Key) -> Result<KeyringRef> {
             let call = providers.create_aws_kms_keyring().kms_key_id(&key.name);
             Ok(call.kms_client(kms_client(key).await).send().await?)
         }
+    }
+}
+
+fn curve(key: &Key) -> EcdhCurveSpec {
+    match key.curve.as_str() {
+        "P256" => EcdhCurveSpec::EccNistP256,
+        "P384" => EcdhCurveSpec::EccNistP384,
+        _ => EcdhCurveSpec::EccNistP521,
     }
 }
 
