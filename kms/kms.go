@@ -149,11 +149,8 @@ func version() string {
 	return "unknown"
 }
 
-// isNil reports whether api is nil or a nil pointer.
-func isNil(api API) bool {
-	if api == nil {
-		return true
-	}
-	v := reflect.ValueOf(api)
-	return v.Kind() == reflect.Pointer && v.IsNil()
+// isNil reports whether v is nil or a nil pointer.
+func isNil(v any) bool {
+	r := reflect.ValueOf(v)
+	return v == nil || r.Kind() == reflect.Pointer && r.IsNil()
 }
