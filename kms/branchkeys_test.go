@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/fips140"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -201,4 +203,17 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 func sorted(all []string) []string {
 	slices.Sort(all)
 	return all
+}
+
+// printed returns what programs make of v.
+func printed(t testing.TB, v any) (all []string) {
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
+		all = append(all, fmt.Sprintf(verb, v))
+	}
+	b, err := json.Marshal(v)
+	require.NoError(t, err)
+	var out bytes.Buffer
+	slog.New(slog.NewTextHandler(&out, nil)).Info("x", "v", v)
+	slog.New(slog.NewJSONHandler(&out, nil)).Info("x", "v", v)
+	return append(all, string(b), out.String())
 }
