@@ -6,11 +6,9 @@ import (
 	"crypto/fips140"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
-	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -20,57 +18,54 @@ import (
 
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/kmstest"
 	"github.com/esdk-go/esdk/suite"
 )
 
-// branchKeys is a store of branch keys that is far away: its calls are counted,
-// take time and can fail or lie.
+// branchKeys is a store of branch keys that is far away: its calls take time and
+// can fail or lie.
 type branchKeys struct {
-	name    string
+	*kmstest.BranchKeyStore
 	latency time.Duration
 
 	mu    sync.Mutex
-	keys  map[string][]*kms.BranchKey // by ID, the active version last
-	calls []string                    // operation, ID and version
 	err   error
 	alter func(*kms.BranchKey) *kms.BranchKey // what is returned instead; nil: that
 	given []*kms.BranchKey                    // what was returned
 }
 
-func newBranchKeys(ids ...string) *branchKeys {
-	s := &branchKeys{name: "store", keys: map[string][]*kms.BranchKey{}}
-	for _, id := range ids {
-		s.rotate(id)
+// newBranchKeys returns a store, with the logical name "store", of these keys.
+func newBranchKeys(ids ...string) *branchKeys { return newNamedBranchKeys("store", ids...) }
+
+func newNamedBranchKeys(logicalName string, ids ...string) *branchKeys {
+	s := &branchKeys{BranchKeyStore: kmstest.NewBranchKeyStore(logicalName)}
+	s.Intercept(func(ctx context.Context, _ kmstest.BranchKeyCall) (*kms.BranchKey, error) {
+		if s.latency > 0 {
+			select {
+			case <-time.After(s.latency):
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return nil, s.err
+	})
+	for i, id := range ids {
+		key := &kms.BranchKey{ID: id, Version: fmt.Sprintf("%08x-0000-4000-8000-%012x", i, i), Material: make([]byte, 32)}
+		rand.Read(key.Material)
+		s.Add(key)
 	}
 	return s
 }
 
-var errNoBranchKey = errors.New("no such branch key")
-
-// text returns the text form of a UUID.
-func text(u []byte) string {
-	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
-}
-
-// newVersion returns a random UUID.
-func newVersion() string {
-	u := make([]byte, 16)
-	rand.Read(u)
-	return text(u)
-}
-
-// rotate makes a new version the active one.
-func (s *branchKeys) rotate(id string) (version string) {
-	key := &kms.BranchKey{ID: id, Version: newVersion(), Material: make([]byte, 32)}
-	rand.Read(key.Material)
-	s.add(key)
+// active returns the version of the branch key that encrypts.
+func (s *branchKeys) active(id string) string {
+	key, err := s.BranchKeyStore.ActiveBranchKey(context.Background(), id)
+	if err != nil {
+		panic(err)
+	}
 	return key.Version
-}
-
-func (s *branchKeys) add(key *kms.BranchKey) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.keys[key.ID] = append(s.keys[key.ID], key)
 }
 
 func (s *branchKeys) set(f func()) {
@@ -79,66 +74,32 @@ func (s *branchKeys) set(f func()) {
 	f()
 }
 
-func (s *branchKeys) LogicalName() string { return s.name }
-
 func (s *branchKeys) ActiveBranchKey(ctx context.Context, id string) (*kms.BranchKey, error) {
-	return s.answer(ctx, "active "+id, func() *kms.BranchKey {
-		if all := s.keys[id]; len(all) > 0 {
-			return all[len(all)-1]
-		}
-		return nil
-	})
+	return s.altered(s.BranchKeyStore.ActiveBranchKey(ctx, id))
 }
 
 func (s *branchKeys) BranchKeyVersion(ctx context.Context, id, version string) (*kms.BranchKey, error) {
-	return s.answer(ctx, "version "+id+" "+version, func() *kms.BranchKey {
-		for _, key := range s.keys[id] {
-			if key.Version == version {
-				return key
-			}
-		}
-		return nil
-	})
+	return s.altered(s.BranchKeyStore.BranchKeyVersion(ctx, id, version))
 }
 
-func (s *branchKeys) answer(ctx context.Context, call string, find func() *kms.BranchKey) (*kms.BranchKey, error) {
-	s.mu.Lock()
-	s.calls = append(s.calls, call)
-	s.mu.Unlock()
-	select {
-	case <-time.After(s.latency):
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+func (s *branchKeys) altered(key *kms.BranchKey, err error) (*kms.BranchKey, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
-		return nil, s.err
+	if err == nil && s.alter != nil {
+		key = s.alter(key)
 	}
-	key := find()
-	if key == nil {
-		return nil, errNoBranchKey
-	}
-	own := *key
-	own.Material = bytes.Clone(key.Material)
-	result := &own
-	if s.alter != nil {
-		result = s.alter(result)
-	}
-	s.given = append(s.given, result)
-	return result, nil
+	s.given = append(s.given, key)
+	return key, err
 }
 
-// countCalls returns how often the store was called since the last count.
-func (s *branchKeys) countCalls() int { return len(s.takeCalls()) }
-
-func (s *branchKeys) takeCalls() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	calls := s.calls
-	s.calls = nil
-	return calls
+// takeCalls returns the calls of the store since it was last asked.
+func (s *branchKeys) takeCalls() []kmstest.BranchKeyCall {
+	defer s.ResetCalls()
+	return s.Calls()
 }
+
+// calls of stores, as takeCalls returns them.
+func calls(all ...kmstest.BranchKeyCall) []kmstest.BranchKeyCall { return all }
 
 // hierarchical is a provider of the branch key "key" unless opts say otherwise.
 func hierarchical(t testing.TB, s kms.BranchKeyStore, opts kms.HierarchicalOptions) *kms.Hierarchical {
@@ -188,7 +149,8 @@ func refused(t testing.TB, p keyprovider.MasterKeyProvider, req *keyprovider.Req
 
 // versionOf returns the version of the branch key that the entry names.
 func versionOf(edk keyprovider.EncryptedDataKey) string {
-	return text(edk.Ciphertext[28:44])
+	u := edk.Ciphertext[28:44]
+	return fmt.Sprintf("%x-%x-%x-%x-%x", u[:4], u[4:6], u[6:8], u[8:10], u[10:])
 }
 
 // bubble runs f with the clock of testing/synctest.
@@ -198,11 +160,6 @@ func bubble(t *testing.T, f func(t *testing.T)) {
 		t.Skip("crypto/rand in FIPS 140 mode does not work with the clock of testing/synctest")
 	}
 	synctest.Test(t, f)
-}
-
-func sorted(all []string) []string {
-	slices.Sort(all)
-	return all
 }
 
 // printed returns what programs make of v.

@@ -12,6 +12,7 @@ import (
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/internal/cache"
 	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/kms/internal/setup"
 )
 
 // A Hierarchical protects data keys under branch keys, which it gets from a
@@ -103,7 +104,7 @@ type HierarchicalOptions struct {
 // specification.
 func NewHierarchical(store BranchKeyStore, opts HierarchicalOptions) (*Hierarchical, error) {
 	switch {
-	case isNil(store):
+	case setup.IsNil(store):
 		return nil, errors.New("kms: NewHierarchical of a nil BranchKeyStore")
 	case (opts.BranchKeyID == "") == (opts.BranchKeyIDFor == nil):
 		return nil, errors.New("kms: NewHierarchical: exactly one of BranchKeyID and BranchKeyIDFor must be set")

@@ -15,6 +15,7 @@ import (
 	"github.com/esdk-go/esdk"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/kmstest"
 )
 
 // A thousand messages that need the same branch key, which is not there, ask
@@ -22,6 +23,8 @@ import (
 func TestColdHierarchicalAsksOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newBranchKeys("key")
+		version := s.active("key")
+		s.takeCalls()
 		s.latency = 20 * time.Millisecond
 		p := hierarchical(t, s, kms.HierarchicalOptions{})
 		defer p.Purge() // ends its timer
@@ -40,12 +43,12 @@ func TestColdHierarchicalAsksOnce(t *testing.T) {
 			messages[i], _, err = esdk.Encrypt(t.Context(), nil, p, opts)
 			require.NoError(t, err)
 		})
-		require.Equal(t, []string{"active key"}, s.takeCalls())
+		require.Equal(t, calls(kmstest.BranchKeyCall{ID: "key"}), s.takeCalls())
 		each(func(i int) {
 			_, _, err := esdk.Decrypt(t.Context(), messages[i], p, nil)
 			require.NoError(t, err)
 		})
-		require.Equal(t, []string{"version key " + s.keys["key"][0].Version}, s.takeCalls())
+		require.Equal(t, calls(kmstest.BranchKeyCall{ID: "key", Version: version}), s.takeCalls())
 		require.Equal(t, 40*time.Millisecond, time.Since(start))
 	})
 }
@@ -77,7 +80,7 @@ func TestHierarchicalWaitersHaveTheirOwnContexts(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		require.Equal(t, 2, s.countCalls())
+		require.Equal(t, 2, len(s.takeCalls()))
 
 		p.Purge()
 		down := errors.New("down")
@@ -89,7 +92,7 @@ func TestHierarchicalWaitersHaveTheirOwnContexts(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		require.Equal(t, 1, s.countCalls())
+		require.Equal(t, 1, len(s.takeCalls()))
 		s.set(func() { s.err = nil })
 		_, err := p.GenerateDataKey(t.Context(), requestFor(nil))
 		require.NoError(t, err)
@@ -101,12 +104,12 @@ func TestHierarchicalWaitersHaveTheirOwnContexts(t *testing.T) {
 func TestHierarchicalExpiresAtMaxAge(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newBranchKeys("key")
-		first := s.keys["key"][0].Version
+		first := s.active("key")
 		store := keyprovider.NewCacheStore(10)
 		p := hierarchical(t, s, kms.HierarchicalOptions{MaxAge: time.Minute, GracePeriod: -1, CacheStore: store})
 		old := generated(t, p, nil)
 		opens(t, p, old, nil)
-		second := s.rotate("key")
+		second := s.RotateKey("key")
 		s.takeCalls()
 		time.Sleep(time.Minute - 1)
 		require.Equal(t, first, versionOf(generated(t, p, nil).Encrypted), "the active version is cached")
@@ -120,7 +123,7 @@ func TestHierarchicalExpiresAtMaxAge(t *testing.T) {
 		require.Equal(t, second, versionOf(fresh.Encrypted))
 		opens(t, p, fresh, nil)
 		opens(t, p, old, nil)
-		require.Equal(t, []string{"active key", "version key " + second, "version key " + first}, s.takeCalls())
+		require.Equal(t, calls(kmstest.BranchKeyCall{ID: "key"}, kmstest.BranchKeyCall{ID: "key", Version: second}, kmstest.BranchKeyCall{ID: "key", Version: first}), s.takeCalls())
 
 		// One that is not there any more is not readable after MaxAge.
 		s.set(func() { s.err = errors.New("denied") })
@@ -140,7 +143,7 @@ func TestHierarchicalRefreshesBeforeTheEnd(t *testing.T) {
 		p := hierarchical(t, s, kms.HierarchicalOptions{MaxAge: 5 * time.Minute})
 		defer p.Purge()
 		generated(t, p, nil)
-		second := s.rotate("key")
+		second := s.RotateKey("key")
 		s.takeCalls()
 		time.Sleep(5*time.Minute - 10*time.Second)
 		start := time.Now()
@@ -161,7 +164,7 @@ func TestHierarchicalRefreshesBeforeTheEnd(t *testing.T) {
 		wg.Wait()
 		require.EqualValues(t, 1, waited.Load())
 		require.EqualValues(t, 1, renewed.Load())
-		require.Equal(t, 1, s.countCalls())
+		require.Equal(t, 1, len(s.takeCalls()))
 
 		s.set(func() { s.err = errors.New("down") })
 		time.Sleep(5*time.Minute - 10*time.Second)
@@ -169,7 +172,7 @@ func TestHierarchicalRefreshesBeforeTheEnd(t *testing.T) {
 			require.Equal(t, second, versionOf(generated(t, p, nil).Encrypted))
 			time.Sleep(time.Second)
 		}
-		require.InDelta(t, 9, s.countCalls(), 1, "a try each second")
+		require.InDelta(t, 9, len(s.takeCalls()), 1, "a try each second")
 	})
 }
 
@@ -180,8 +183,7 @@ func TestHierarchicalProvidersShareEntries(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := keyprovider.NewCacheStore(100)
 		defer store.Purge()
-		keys, elsewhere := newBranchKeys("key", "key2"), newBranchKeys("key")
-		elsewhere.name = "elsewhere"
+		keys, elsewhere := newBranchKeys("key", "key2"), newNamedBranchKeys("elsewhere", "key")
 		create := func(s *branchKeys, id, partition string, maxAge time.Duration) *kms.Hierarchical {
 			return hierarchical(t, s, kms.HierarchicalOptions{BranchKeyID: id, Partition: partition, CacheStore: store, MaxAge: maxAge, GracePeriod: -1})
 		}
@@ -211,8 +213,8 @@ func TestHierarchicalProvidersShareEntries(t *testing.T) {
 		opens(t, a, key, nil)
 		require.Empty(t, keys.takeCalls())
 		_, err := same.GenerateDataKey(t.Context(), requestFor(nil))
-		require.ErrorIs(t, err, errNoBranchKey)
-		require.ErrorIs(t, refused(t, same, requestFor(nil), key.Encrypted), errNoBranchKey)
+		require.ErrorIs(t, err, kms.ErrBranchKeyNotFound)
+		require.ErrorIs(t, refused(t, same, requestFor(nil), key.Encrypted), kms.ErrBranchKeyNotFound)
 		opens(t, a, key, nil)
 		require.Empty(t, keys.takeCalls())
 	})
@@ -239,19 +241,19 @@ func TestHierarchicalSharesTheStoreOfDataKeys(t *testing.T) {
 			require.Equal(t, fmt.Sprint(i), string(plaintext))
 		}
 	}
-	require.Equal(t, 2, s.countCalls())
+	require.Equal(t, 2, len(s.takeCalls()))
 	require.Equal(t, keyprovider.CacheStats{Hits: 28, Misses: 2, Entries: 2}, c.Stats())
 	require.Equal(t, "cache store with 4 entries", store.String(), "a data key and a branch key each way")
 	_, _, err := esdk.Decrypt(t.Context(), messages[0], other, nil)
 	require.NoError(t, err)
-	require.Equal(t, 1, s.countCalls())
+	require.Equal(t, 1, len(s.takeCalls()))
 	require.Equal(t, "cache store with 6 entries", store.String())
 
 	p.Purge() // of the partition, whatever it is
 	require.Equal(t, "cache store with 2 entries", store.String())
 	_, _, err = esdk.Decrypt(t.Context(), messages[0], c, nil)
 	require.NoError(t, err)
-	require.Equal(t, 1, s.countCalls())
+	require.Equal(t, 1, len(s.takeCalls()))
 }
 
 // The one that was not used for the longest time makes room.
@@ -262,7 +264,7 @@ func TestHierarchicalHoldsMaxEntries(t *testing.T) {
 	for _, id := range []string{"1", "2", "1", "3", "1", "2", "3"} {
 		use(id)
 	}
-	require.Equal(t, []string{"active 1", "active 2", "active 3", "active 2", "active 3"}, s.takeCalls())
+	require.Equal(t, calls(kmstest.BranchKeyCall{ID: "1"}, kmstest.BranchKeyCall{ID: "2"}, kmstest.BranchKeyCall{ID: "3"}, kmstest.BranchKeyCall{ID: "2"}, kmstest.BranchKeyCall{ID: "3"}), s.takeCalls())
 
 	many := make([]string, 1001)
 	for i := range many {
@@ -275,12 +277,12 @@ func TestHierarchicalHoldsMaxEntries(t *testing.T) {
 			use(id)
 		}
 	}
-	require.Equal(t, 1000, s.countCalls(), "there is room for 1000")
+	require.Equal(t, 1000, len(s.takeCalls()), "there is room for 1000")
 	use(many[1000])
 	use(many[1])
-	require.Equal(t, 1, s.countCalls())
+	require.Equal(t, 1, len(s.takeCalls()))
 	use(many[0])
-	require.Equal(t, 1, s.countCalls())
+	require.Equal(t, 1, len(s.takeCalls()))
 }
 
 // The branch key is rotated again and again while messages are written and read
@@ -304,7 +306,7 @@ func TestHierarchicalRotationWhileInUse(t *testing.T) {
 			case <-stop:
 				return
 			case <-time.After(200 * time.Microsecond):
-				s.rotate("key")
+				s.RotateKey("key")
 			}
 		}
 	})

@@ -29,15 +29,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
-	"runtime/debug"
 	"slices"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/middleware"
-	"github.com/aws/aws-sdk-go-v2/config"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+
+	"github.com/esdk-go/esdk/kms/internal/arn"
+	"github.com/esdk-go/esdk/kms/internal/setup"
 )
 
 // providerID is the provider ID of encrypted data keys under KMS keys.
@@ -85,7 +83,7 @@ func newService(ctx context.Context, opts *Options) (*service, error) {
 	if opts.Config != nil && opts.ClientFor != nil {
 		return nil, errors.New("kms: both Options.Config and Options.ClientFor are set")
 	}
-	if opts.Region != "" && !validRegion(opts.Region) {
+	if opts.Region != "" && !arn.ValidRegion(opts.Region) {
 		return nil, fmt.Errorf("kms: Options.Region %q is not a Region", opts.Region)
 	}
 	if slices.Contains(opts.GrantTokens, "") {
@@ -102,21 +100,11 @@ func newService(ctx context.Context, opts *Options) (*service, error) {
 	if s.clientFor != nil {
 		return s, nil
 	}
-	var cfg aws.Config
-	if opts.Config != nil {
-		cfg = opts.Config.Copy()
-	} else {
-		var err error
-		if cfg, err = config.LoadDefaultConfig(ctx); err != nil {
-			return nil, fmt.Errorf("kms: the default AWS configuration: %w", err)
-		}
+	cfg, err := setup.Config(ctx, opts.Config, opts.Region)
+	if err != nil {
+		return nil, fmt.Errorf("kms: %w", err)
 	}
-	if s.region == "" && cfg.Region != "" {
-		if !validRegion(cfg.Region) {
-			return nil, fmt.Errorf("kms: the AWS configuration's Region %q is not a Region", cfg.Region)
-		}
-		s.region = cfg.Region
-	}
+	s.region = cfg.Region
 	// Each client would get an HTTP client with connections of its own, and one
 	// that is not kept would leave them behind.
 	shared := awskms.NewFromConfig(cfg).Options().HTTPClient
@@ -126,31 +114,8 @@ func newService(ctx context.Context, opts *Options) (*service, error) {
 	return s, nil
 }
 
-// userAgent returns the option of a call that names this library, in the form
-// lib/esdk-go#version. It is not an option of clients because those of
-// Options.ClientFor are the caller's.
+// userAgent returns the option of a call that names this library.
 func userAgent() func(*awskms.Options) {
-	name := middleware.AddUserAgentKeyValue("lib", "esdk-go#"+version())
+	name := setup.UserAgent()
 	return func(o *awskms.Options) { o.APIOptions = append(o.APIOptions, name) }
-}
-
-// version returns this module's version as the program was built with it.
-func version() string {
-	const path = "github.com/esdk-go/esdk"
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, m := range append(info.Deps, &info.Main) {
-		if m.Path == path && m.Version != "" {
-			return strings.Trim(m.Version, "()") // (devel) in a checkout
-		}
-	}
-	return "unknown"
-}
-
-// isNil reports whether v is nil or a nil pointer.
-func isNil(v any) bool {
-	r := reflect.ValueOf(v)
-	return v == nil || r.Kind() == reflect.Pointer && r.IsNil()
 }

@@ -18,7 +18,9 @@
 // slowness ([Server.SetLatency]) and any other response
 // ([Server.Intercept]). [Server.Calls] tells what was called.
 //
-// It answers GenerateDataKey, GenerateDataKeyWithoutPlaintext, Encrypt,
+// A [BranchKeyStore] in memory is for providers of hierarchical keys.
+//
+// The server answers GenerateDataKey, GenerateDataKeyWithoutPlaintext, Encrypt,
 // Decrypt, ReEncrypt and DescribeKey. It does not verify signatures: any
 // credentials do. There are no key policies, no grants and no quotas.
 package kmstest
