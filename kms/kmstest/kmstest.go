@@ -112,7 +112,11 @@ type Call struct {
 	NumberOfBytes     int    // of GenerateDataKey
 	CiphertextBlob    []byte // of Decrypt and ReEncrypt
 	UserAgent         string
-	Error             string // the exception that was the answer; empty: a result
+
+	SourceKeyID             string // of ReEncrypt, as the request has it
+	SourceEncryptionContext map[string]string
+
+	Error string // the exception that was the answer; empty: a result
 }
 
 // Calls returns the calls that were answered so far, in the order of their

@@ -124,6 +124,7 @@ func parse(r *http.Request) (Call, *request, error) {
 	call.KeyID, call.EncryptionContext = req.KeyId, maps.Clone(req.EncryptionContext)
 	if op == "ReEncrypt" {
 		call.KeyID, call.EncryptionContext = req.DestinationKeyId, maps.Clone(req.DestinationEncryptionContext)
+		call.SourceKeyID, call.SourceEncryptionContext = req.SourceKeyId, maps.Clone(req.SourceEncryptionContext)
 	}
 	call.GrantTokens = slices.Clone(req.GrantTokens)
 	call.NumberOfBytes = req.NumberOfBytes
