@@ -66,11 +66,8 @@ type HierarchicalOptions struct {
 	// has alone.
 	CacheStore *keyprovider.CacheStore
 	// Partition names the entries of the CacheStore that this provider can
-	// use. Those with equal partitions use each other's branch keys of the
-	// same ID if their stores have the same logical name: then what one of
-	// them has read, the others use without any permission of their own. Two
-	// stores that are not the same must not have the same logical name. Empty
-	// means a random UUID, with which nothing is shared.
+	// use, which are those of all with an equal one: see [NewHierarchical].
+	// Empty means a random UUID, with which nothing is shared.
 	Partition string
 }
 
@@ -90,6 +87,11 @@ type HierarchicalOptions struct {
 // store fails because of the ctx it was asked with, the next one asks; any
 // other error is that of all who waited, and is not cached. Branch keys are
 // cleared from memory when they expire, make room, or by [Hierarchical.Purge].
+//
+// Providers that have one CacheStore and equal Partitions use each other's
+// branch keys of the same ID, if the logical names of their stores are equal:
+// what one of them has read, the others use without any permission of their
+// own. Two stores that are not the same must never have the same logical name.
 //
 // A message chooses among the versions of the branch key, and each that is not
 // cached is a call to the store: limit the number of encrypted data keys
