@@ -2,10 +2,11 @@ package kms
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
 // A BranchKey is one version of a branch key: 32 secret bytes from which a
@@ -50,11 +51,11 @@ const branchKeySize = 32
 
 // check checks what a store returned for the branch key with this ID, and, if
 // that is not nil, version. It returns the version as messages store it.
-func (k *BranchKey) check(id string, version *uuid) (uuid, error) {
+func (k *BranchKey) check(id string, version *uuid.UUID) (uuid.UUID, error) {
 	if k == nil {
-		return uuid{}, errors.New("the store returned neither a branch key nor an error")
+		return uuid.UUID{}, errors.New("the store returned neither a branch key nor an error")
 	}
-	got, err := parseUUID(k.Version)
+	got, err := uuid.Parse(k.Version)
 	switch {
 	case k.ID != id:
 		err = fmt.Errorf("the store returned another branch key, %.200q", k.ID)
@@ -66,36 +67,4 @@ func (k *BranchKey) check(id string, version *uuid) (uuid, error) {
 		err = fmt.Errorf("the store returned a branch key of %d bytes, need %d", len(k.Material), branchKeySize)
 	}
 	return got, err
-}
-
-// A uuid is a UUID: as messages store the version of a branch key.
-type uuid [16]byte
-
-const uuidTextSize = 36
-
-// parseUUID parses the form that String returns, and no other: a store would
-// not find a version by another one.
-func parseUUID(s string) (uuid, error) {
-	var u uuid
-	if len(s) == uuidTextSize {
-		digits := s[:8] + s[9:13] + s[14:18] + s[19:23] + s[24:]
-		if _, err := hex.Decode(u[:], []byte(digits)); err == nil && u.String() == s {
-			return u, nil
-		}
-	}
-	return uuid{}, fmt.Errorf("no UUID in lower case: %.200q", s)
-}
-
-// String returns the 36 characters of the text form.
-func (u uuid) String() string { return string(u.appendTo(make([]byte, 0, uuidTextSize))) }
-
-// appendTo appends what String returns.
-func (u uuid) appendTo(b []byte) []byte {
-	for i, digits := range [...][]byte{u[:4], u[4:6], u[6:8], u[8:10], u[10:]} {
-		if i > 0 {
-			b = append(b, '-')
-		}
-		b = hex.AppendEncode(b, digits)
-	}
-	return b
 }

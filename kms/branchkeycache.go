@@ -5,6 +5,7 @@ import (
 	"crypto/sha512"
 
 	"github.com/esdk-go/esdk/internal/cache"
+	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
 // The formulas of cache entry identifiers begin with these bytes and go on with
@@ -20,7 +21,7 @@ const (
 
 // branchKeyID returns the identifier of the entry for the version of the branch
 // key that encrypts now, if version is nil, or for the given one.
-func branchKeyID(partition, logicalName, id string, version *uuid) cache.ID {
+func branchKeyID(partition, logicalName, id string, version *uuid.UUID) cache.ID {
 	var scratch [512]byte // room for most
 	scope := activeScope
 	if version != nil {
@@ -30,14 +31,14 @@ func branchKeyID(partition, logicalName, id string, version *uuid) cache.ID {
 	b = append(append(b, 0), logicalName...)
 	b = append(append(b, 0), id...)
 	if version != nil {
-		b = version.appendTo(append(b, 0))
+		b = version.Append(append(b, 0))
 	}
 	return cache.ID{Sum: sha512.Sum384(b), Parts: [3]uint32{uint32(len(partition)), uint32(len(logicalName)), uint32(len(id))}}
 }
 
 // A branchKey is a branch key as data keys are wrapped under it.
 type branchKey struct {
-	version  uuid
+	version  uuid.UUID
 	material [branchKeySize]byte
 }
 
@@ -49,8 +50,8 @@ func (k *branchKey) Clear() { clear(k.material[:]) }
 type branchKeyCall struct {
 	h       *hierarchy
 	id      string
-	version *uuid     // nil: the one that encrypts now
-	key     branchKey // the result, a copy of what is cached
+	version *uuid.UUID // nil: the one that encrypts now
+	key     branchKey  // the result, a copy of what is cached
 }
 
 // Take copies a cached branch key.

@@ -11,15 +11,16 @@ import (
 
 	"github.com/esdk-go/esdk/internal/cache"
 	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
 // The identifiers are hashes of bytes that are written out here.
 func TestBranchKeyIdentifiersFollowTheFormulas(t *testing.T) {
-	version, err := parseUUID("01234567-89ab-cdef-0123-456789abcdef")
+	version, err := uuid.Parse("01234567-89ab-cdef-0123-456789abcdef")
 	require.NoError(t, err)
 	for _, test := range []struct {
 		partition, name, id string
-		version             *uuid
+		version             *uuid.UUID
 		hashed              string
 		parts               [3]uint32
 	}{
@@ -34,10 +35,10 @@ func TestBranchKeyIdentifiersFollowTheFormulas(t *testing.T) {
 
 // The formulas do not delimit all their parts: the lengths do.
 func TestBranchKeyIdentifiersKeepPartsApart(t *testing.T) {
-	var version uuid
+	var version uuid.UUID
 	ids := map[cache.ID]string{}
 	for _, parts := range [][3]string{{"a", "b", "c"}, {"a\x00b", "", "c"}, {"a", "b\x00c", ""}, {"", "a\x00b", "c"}, {"a", "", "b\x00c"}, {"a", "b", "c\x00" + version.String()}} {
-		for _, v := range []*uuid{nil, &version} {
+		for _, v := range []*uuid.UUID{nil, &version} {
 			id := branchKeyID(parts[0], parts[1], parts[2], v)
 			name := fmt.Sprintf("%q %v", parts, v)
 			require.NotContains(t, ids, id, "%s and %s", ids[id], name)
@@ -104,18 +105,10 @@ func TestCachedBranchKeysAreCleared(t *testing.T) {
 // Entries that are no branch keys, or of another version, are not for a call.
 func TestBranchKeyCallsTakeOnlyTheirs(t *testing.T) {
 	require.False(t, (&branchKeyCall{}).Take(other{}))
-	require.False(t, (&branchKeyCall{version: &uuid{1}}).Take(&branchKey{version: uuid{2}}))
-	require.True(t, (&branchKeyCall{version: &uuid{1}}).Take(&branchKey{version: uuid{1}}))
+	require.False(t, (&branchKeyCall{version: &uuid.UUID{1}}).Take(&branchKey{version: uuid.UUID{2}}))
+	require.True(t, (&branchKeyCall{version: &uuid.UUID{1}}).Take(&branchKey{version: uuid.UUID{1}}))
 }
 
 type other struct{}
 
 func (other) Clear() {}
-
-func TestUUIDText(t *testing.T) {
-	u := randomUUID()
-	require.Regexp(t, `^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`, u.String())
-	got, err := parseUUID(u.String())
-	require.NoError(t, err)
-	require.Equal(t, u, got)
-}

@@ -11,6 +11,7 @@ import (
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/internal/keywrap"
 	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/kms/internal/uuid"
 	"github.com/esdk-go/esdk/suite"
 )
 
@@ -27,7 +28,7 @@ const (
 	saltSize     = 16
 	ivAt         = saltSize
 	versionAt    = ivAt + suite.IVSize
-	sealedAt     = versionAt + len(uuid{})
+	sealedAt     = versionAt + len(uuid.UUID{})
 	wrappingSize = sealedAt + suite.TagSize // what it is longer than the data key
 )
 
@@ -35,7 +36,7 @@ var errUnwrap = errors.New("not wrapped under this branch key and encryption con
 
 // storedVersion returns the version of the branch key that a stored data key
 // of wrappingSize or more bytes names.
-func storedVersion(ciphertext []byte) uuid { return uuid(ciphertext[versionAt:sealedAt]) }
+func storedVersion(ciphertext []byte) uuid.UUID { return uuid.UUID(ciphertext[versionAt:sealedAt]) }
 
 // wrap returns the form in which messages store the data key.
 func wrap(key *branchKey, aad hierarchyAAD, dataKey []byte) ([]byte, error) {
@@ -87,16 +88,16 @@ type hierarchyAAD struct {
 func newHierarchyAAD(id string, ec map[string]string) (hierarchyAAD, error) {
 	b := make([]byte, 0, 256)
 	b = append(append(b, hierarchyID...), id...)
-	end := len(b) + len(uuid{})
-	b, err := format.AppendEncryptionContext(append(b, make([]byte, len(uuid{}))...), ec)
+	end := len(b) + len(uuid.UUID{})
+	b, err := format.AppendEncryptionContext(append(b, make([]byte, len(uuid.UUID{}))...), ec)
 	if err != nil {
 		return hierarchyAAD{}, fmt.Errorf("%w: %w", keyprovider.ErrEncryptionContext, err)
 	}
-	return hierarchyAAD{b, b[end-len(uuid{}) : end]}, nil
+	return hierarchyAAD{b, b[end-len(uuid.UUID{}) : end]}, nil
 }
 
 // of returns the data with the version. It is valid until the next call.
-func (a hierarchyAAD) of(version uuid) []byte {
+func (a hierarchyAAD) of(version uuid.UUID) []byte {
 	copy(a.version, version[:])
 	return a.bytes
 }

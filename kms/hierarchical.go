@@ -13,6 +13,7 @@ import (
 	"github.com/esdk-go/esdk/internal/cache"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/kms/internal/setup"
+	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
 // A Hierarchical protects data keys under branch keys, which it gets from a
@@ -130,7 +131,7 @@ func NewHierarchical(store BranchKeyStore, opts HierarchicalOptions) (*Hierarchi
 		opts.MaxEntries = cache.DefaultCapacity
 	}
 	if opts.Partition == "" {
-		id := randomUUID()
+		id := uuid.New()
 		opts.Partition = string(id[:])
 	}
 	if opts.CacheStore == nil {
@@ -150,14 +151,6 @@ func NewHierarchical(store BranchKeyStore, opts HierarchicalOptions) (*Hierarchi
 			Interval:  interval,
 		}),
 	}}, nil
-}
-
-// randomUUID returns a random UUID, of version 4.
-func randomUUID() uuid {
-	var u uuid
-	rand.Read(u[:]) // never fails
-	u[6], u[8] = u[6]&0x0F|0x40, u[8]&0x3F|0x80
-	return u
 }
 
 // MasterKeys returns p alone.

@@ -116,7 +116,7 @@ func TestHierarchicalExpiresAtMaxAge(t *testing.T) {
 		opens(t, p, old, nil)
 		require.Empty(t, s.takeCalls())
 		require.Equal(t, "cache store with 2 entries", store.String())
-		time.Sleep(1)
+		time.Sleep(1 * time.Nanosecond)
 		synctest.Wait()
 		require.Equal(t, "cache store with 0 entries", store.String(), "removed on time, without any use")
 		fresh := generated(t, p, nil)
