@@ -10,6 +10,7 @@ import (
 	"github.com/esdk-go/esdk"
 	"github.com/esdk-go/esdk/kms"
 	"github.com/esdk-go/esdk/kms/kmstest"
+	"github.com/esdk-go/esdk/suite"
 )
 
 // One branch key for all messages: after the first one nobody is called, and
@@ -28,9 +29,11 @@ func ExampleNewHierarchical() {
 	}
 	defer p.Purge() // clears the branch keys from memory
 
+	// A signature would add nothing: who can read can write.
+	opts := &esdk.EncryptOptions{Suite: suite.AES256GCMHKDFSHA512CommitKey}
 	var messages [][]byte
 	for i := range 1000 {
-		message, _, err := esdk.Encrypt(ctx, fmt.Appendf(nil, "order %d", i), p, nil)
+		message, _, err := esdk.Encrypt(ctx, fmt.Appendf(nil, "order %d", i), p, opts)
 		if err != nil {
 			log.Fatal(err)
 		}

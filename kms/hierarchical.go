@@ -81,7 +81,8 @@ type HierarchicalOptions struct {
 // Encrypting takes the branch key's active version, and messages name it.
 // Decrypting takes the version that the message names, so a branch key can be
 // rotated at any time and old messages stay readable. The encryption context is
-// bound to the wrapped data key.
+// bound to the wrapped data key. Whoever can use a branch key can both wrap and
+// unwrap with it, so that a suite that signs adds nothing under it.
 //
 // If several messages need a branch key that is not there, one asks the store,
 // with its own ctx, and the others wait, each until its own ctx is done. If the
