@@ -15,11 +15,14 @@ import (
 	"slices"
 	"strings"
 
+	keystore "github.com/aws/aws-cryptographic-material-providers-library/releases/go/mpl/awscryptographykeystoresmithygenerated"
+	keystoretypes "github.com/aws/aws-cryptographic-material-providers-library/releases/go/mpl/awscryptographykeystoresmithygeneratedtypes"
 	mpl "github.com/aws/aws-cryptographic-material-providers-library/releases/go/mpl/awscryptographymaterialproviderssmithygenerated"
 	mpltypes "github.com/aws/aws-cryptographic-material-providers-library/releases/go/mpl/awscryptographymaterialproviderssmithygeneratedtypes"
 	sdk "github.com/aws/aws-encryption-sdk/releases/go/encryption-sdk/awscryptographyencryptionsdksmithygenerated"
 	sdktypes "github.com/aws/aws-encryption-sdk/releases/go/encryption-sdk/awscryptographyencryptionsdksmithygeneratedtypes"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 )
 
@@ -40,6 +43,7 @@ type testCase struct {
 
 type key struct {
 	Type, Namespace, Name, Padding, Endpoint string
+	Table, LogicalName, KMSKey               string
 	AES, Public, Private                     []byte
 }
 
@@ -233,6 +237,8 @@ func (p *peer) keyring(ctx context.Context, k *key) (mpltypes.IKeyring, error) {
 			PaddingScheme: paddings[k.Padding],
 			PublicKey:     pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: k.Public}),
 			PrivateKey:    pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: k.Private})})
+	case "hierarchy":
+		return p.hierarchical(ctx, k)
 	}
 	client, err := k.client(ctx)
 	if err != nil {
@@ -242,6 +248,25 @@ func (p *peer) keyring(ctx context.Context, k *key) (mpltypes.IKeyring, error) {
 		return p.providers.CreateAwsKmsMrkKeyring(ctx, mpltypes.CreateAwsKmsMrkKeyringInput{KmsClient: client, KmsKeyId: k.Name})
 	}
 	return p.providers.CreateAwsKmsKeyring(ctx, mpltypes.CreateAwsKmsKeyringInput{KmsClient: client, KmsKeyId: k.Name})
+}
+
+// hierarchical gives the keyring of a branch key.
+func (p *peer) hierarchical(ctx context.Context, k *key) (mpltypes.IKeyring, error) {
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(strings.Split(k.KMSKey, ":")[3]))
+	if err != nil {
+		return nil, err
+	}
+	store, err := keystore.NewClient(keystoretypes.KeyStoreConfig{
+		DdbTableName:        k.Table,
+		LogicalKeyStoreName: k.LogicalName,
+		KmsConfiguration:    &keystoretypes.KMSConfigurationMemberkmsKeyArn{Value: k.KMSKey},
+		DdbClient:           dynamodb.NewFromConfig(cfg),
+		KmsClient:           kms.NewFromConfig(cfg),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p.providers.CreateAwsKmsHierarchicalKeyring(ctx, mpltypes.CreateAwsKmsHierarchicalKeyringInput{KeyStore: store, BranchKeyId: &k.Name, TtlSeconds: 60})
 }
 
 // discovery gives the keyring for any key of the account of k.

@@ -1,6 +1,9 @@
 //! Reads cases, decrypts their messages and writes its own; see ../../../README.md.
 
 use aws_esdk::client::Client;
+use aws_esdk::key_store::client::Client as KeyStore;
+use aws_esdk::key_store::types::key_store_config::KeyStoreConfig;
+use aws_esdk::key_store::types::KmsConfiguration;
 use aws_esdk::material_providers::client::Client as Providers;
 use aws_esdk::material_providers::types::cryptographic_materials_manager::CryptographicMaterialsManagerRef;
 use aws_esdk::material_providers::types::keyring::KeyringRef;
@@ -40,6 +43,7 @@ struct Case {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Key {
     r#type: String,
     #[serde(default)]
@@ -54,6 +58,12 @@ struct Key {
     #[serde(default)]
     private: String,
     endpoint: Option<String>,
+    #[serde(default)]
+    table: String,
+    #[serde(default)]
+    logical_name: String,
+    #[serde(default)]
+    kms_key: String,
 }
 
 #[derive(Default, Serialize)]
@@ -205,6 +215,18 @@ async fn keyring(providers: &Providers, key: &Key) -> Result<KeyringRef> {
             let call = providers.create_raw_rsa_keyring().key_namespace(&key.namespace).key_name(&key.name);
             let call = call.public_key(pem("PUBLIC", &key.public)).private_key(pem("PRIVATE", &key.private));
             Ok(call.padding_scheme(padding).send().await?)
+        }
+        "hierarchy" => {
+            let region = aws_config::Region::new(key.kms_key.split(':').nth(3).unwrap().to_string());
+            let config = aws_config::defaults(aws_config::BehaviorVersion::latest()).region(region).load().await;
+            let store = KeyStoreConfig::builder()
+                .ddb_table_name(&key.table)
+                .logical_key_store_name(&key.logical_name)
+                .kms_configuration(KmsConfiguration::KmsKeyArn(key.kms_key.clone()))
+                .ddb_client(aws_sdk_dynamodb::Client::new(&config))
+                .kms_client(aws_sdk_kms::Client::new(&config));
+            let call = providers.create_aws_kms_hierarchical_keyring().key_store(KeyStore::from_conf(store.build()?)?);
+            Ok(call.branch_key_id(&key.name).ttl_seconds(60).send().await?)
         }
         "mrk" => {
             let call = providers.create_aws_kms_mrk_keyring().kms_key_id(&key.name);
