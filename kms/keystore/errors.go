@@ -7,13 +7,13 @@ import (
 )
 
 // The causes of errors that programs can act on, besides
-// [kms.ErrBranchKeyNotFound] and those of the AWS SDK.
+// kms.ErrBranchKeyNotFound and those of the AWS SDK.
 var (
 	// ErrKeyExists is the error of CreateKey with an ID that is in use.
 	ErrKeyExists = errors.New("the branch key exists already")
-	// ErrConflict is the error of RotateKey if something else changed the
-	// branch key at the same time, most likely another RotateKey. Nothing was
-	// written.
+	// ErrConflict is the error of RotateKey and CreateKey if something else
+	// changed the branch key at the same time, most likely another RotateKey.
+	// Nothing was written.
 	ErrConflict = errors.New("the branch key was changed at the same time")
 	// ErrReadOnly is the error of CreateKey and RotateKey in discovery.
 	ErrReadOnly = errors.New("discovery reads only")

@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/esdk-go/esdk/kms/keystore"
 )
 
 type item = map[string]types.AttributeValue
@@ -75,7 +77,10 @@ func (f *fake) CreateTable(ctx context.Context, in *dynamodb.CreateTableInput, _
 	table := &types.TableDescription{
 		TableName: in.TableName, KeySchema: in.KeySchema, AttributeDefinitions: in.AttributeDefinitions,
 		TableArn:    aws.String("arn:aws:dynamodb:us-east-1:111122223333:table/" + *in.TableName),
-		TableStatus: types.TableStatusCreating,
+		TableStatus: types.TableStatusActive,
+	}
+	if f.describe > 0 {
+		table.TableStatus = types.TableStatusCreating
 	}
 	f.tables[*in.TableName] = table
 	f.items[*in.TableName] = make(map[string]item)
@@ -151,3 +156,25 @@ func primaryKey(i item) string {
 
 // text returns a string attribute.
 func text(i item, name string) string { return i[name].(*types.AttributeValueMemberS).Value }
+
+// An intruder acts between a store and its DynamoDB.
+type intruder struct {
+	keystore.DynamoDBAPI
+	before func()      // the next write, once
+	item   func() item // what is read, instead; nil: what there is
+}
+
+func (i *intruder) TransactWriteItems(ctx context.Context, in *dynamodb.TransactWriteItemsInput, opts ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error) {
+	if f := i.before; f != nil {
+		i.before = nil
+		f()
+	}
+	return i.DynamoDBAPI.TransactWriteItems(ctx, in, opts...)
+}
+
+func (i *intruder) GetItem(ctx context.Context, in *dynamodb.GetItemInput, opts ...func(*dynamodb.Options)) (*dynamodb.GetItemOutput, error) {
+	if i.item != nil {
+		return &dynamodb.GetItemOutput{Item: i.item()}, nil
+	}
+	return i.DynamoDBAPI.GetItem(ctx, in, opts...)
+}

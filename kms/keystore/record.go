@@ -149,7 +149,10 @@ func parseRecord(item map[string]types.AttributeValue, id, typ string) (*record,
 	if _, err := arn.ParseKey(r.attributes[attrKMSKey]); err != nil {
 		return nil, malformed("%s: %w", attrKMSKey, err)
 	}
-	return r, r.checkVersion()
+	if err := r.checkVersion(); err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 // add adds an attribute of an item.
