@@ -257,6 +257,9 @@ func TestHierarchicalAsksTheSupplier(t *testing.T) {
 	seen = nil
 	require.ErrorIs(t, refused(t, p, requestFor(nil), keyprovider.EncryptedDataKey{ProviderID: "aws-kms"}), keyprovider.ErrNoMatch)
 	require.Empty(t, seen, "nobody is asked for a message that has nothing of ours")
+	ours := keyprovider.EncryptedDataKey{ProviderID: "aws-kms-hierarchy", ProviderInfo: []byte("tenant 1"), Ciphertext: make([]byte, 92)}
+	require.Len(t, refused(t, p, requestFor(map[string]string{"tenant": "1"}), ours, ours, ours).Causes, 3)
+	require.Len(t, seen, 1, "once for all entries")
 	require.Equal(t, "hierarchical provider of branch keys chosen by the encryption context", p.String())
 }
 
