@@ -44,6 +44,7 @@ func makeCases(ctx context.Context, name string) error {
 	all = append(all, framingCases(keys)...)
 	all = append(all, keyCases(keys)...)
 	all = append(all, contextCases(keys)...)
+	all = append(all, ecdhCases(keys)...)
 	onKMS, err := kmsCases(ctx, keys)
 	if err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-var groups = []string{"framing", "keys", "context", "KMS", "replicas", "hierarchical", "altered"}
+var groups = []string{"framing", "keys", "context", "ECDH", "KMS", "replicas", "hierarchical", "altered"}
 
 var directions = []string{"reads esdk's", "writes for esdk"}
 

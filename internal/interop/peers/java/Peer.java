@@ -37,16 +37,23 @@ import software.amazon.cryptography.materialproviders.model.CreateAwsKmsMrkKeyri
 import software.amazon.cryptography.materialproviders.model.CreateDefaultCryptographicMaterialsManagerInput;
 import software.amazon.cryptography.materialproviders.model.CreateMultiKeyringInput;
 import software.amazon.cryptography.materialproviders.model.CreateRawAesKeyringInput;
+import software.amazon.cryptography.materialproviders.model.CreateRawEcdhKeyringInput;
 import software.amazon.cryptography.materialproviders.model.CreateRawRsaKeyringInput;
 import software.amazon.cryptography.materialproviders.model.CreateRequiredEncryptionContextCMMInput;
 import software.amazon.cryptography.materialproviders.model.DiscoveryFilter;
+import software.amazon.cryptography.materialproviders.model.EphemeralPrivateKeyToStaticPublicKeyInput;
 import software.amazon.cryptography.materialproviders.model.MaterialProvidersConfig;
 import software.amazon.cryptography.materialproviders.model.PaddingScheme;
+import software.amazon.cryptography.materialproviders.model.PublicKeyDiscoveryInput;
+import software.amazon.cryptography.materialproviders.model.RawEcdhStaticConfigurations;
+import software.amazon.cryptography.materialproviders.model.RawPrivateKeyToStaticPublicKeyInput;
+import software.amazon.cryptography.primitives.model.ECDHCurveSpec;
 
 /** Reads cases, decrypts their messages and writes its own; see ../../README.md. */
 public final class Peer {
   static final class Key {
-    String type, namespace, name, aes, padding, endpoint, table, logicalName, kmsKey;
+    String type, namespace, name, aes, padding, curve, schema, endpoint;
+    String table, logicalName, kmsKey;
     @com.google.gson.annotations.SerializedName("public") String publicKey;
     @com.google.gson.annotations.SerializedName("private") String privateKey;
   }
@@ -204,6 +211,12 @@ public final class Peer {
                 .branchKeyId(key.name)
                 .ttlSeconds(60)
                 .build());
+      case "ecdh":
+        return providers.CreateRawEcdhKeyring(
+            CreateRawEcdhKeyringInput.builder()
+                .curveSpec(ECDHCurveSpec.valueOf("ECC_NIST_" + key.curve))
+                .KeyAgreementScheme(scheme(key))
+                .build());
       case "mrk":
         return providers.CreateAwsKmsMrkKeyring(
             CreateAwsKmsMrkKeyringInput.builder().kmsKeyId(key.name).kmsClient(client(key)).build());
@@ -235,6 +248,35 @@ public final class Peer {
                       .build())
               .build();
         });
+  }
+
+  static RawEcdhStaticConfigurations scheme(Key key) {
+    RawEcdhStaticConfigurations.Builder b = RawEcdhStaticConfigurations.builder();
+    switch (key.schema) {
+      case "static":
+        return b.RawPrivateKeyToStaticPublicKey(
+                RawPrivateKeyToStaticPublicKeyInput.builder()
+                    .senderStaticPrivateKey(pem("PRIVATE", key.privateKey))
+                    .recipientPublicKey(der(key.publicKey))
+                    .build())
+            .build();
+      case "ephemeral":
+        return b.EphemeralPrivateKeyToStaticPublicKey(
+                EphemeralPrivateKeyToStaticPublicKeyInput.builder()
+                    .recipientPublicKey(der(key.publicKey))
+                    .build())
+            .build();
+      default:
+        return b.PublicKeyDiscovery(
+                PublicKeyDiscoveryInput.builder()
+                    .recipientStaticPrivateKey(pem("PRIVATE", key.privateKey))
+                    .build())
+            .build();
+    }
+  }
+
+  static ByteBuffer der(String key) {
+    return ByteBuffer.wrap(Base64.getDecoder().decode(key));
   }
 
   static PaddingScheme padding(String name) {

@@ -19,6 +19,7 @@ import (
 	keystoretypes "github.com/aws/aws-cryptographic-material-providers-library/releases/go/mpl/awscryptographykeystoresmithygeneratedtypes"
 	mpl "github.com/aws/aws-cryptographic-material-providers-library/releases/go/mpl/awscryptographymaterialproviderssmithygenerated"
 	mpltypes "github.com/aws/aws-cryptographic-material-providers-library/releases/go/mpl/awscryptographymaterialproviderssmithygeneratedtypes"
+	primitivestypes "github.com/aws/aws-cryptographic-material-providers-library/releases/go/primitives/awscryptographyprimitivessmithygeneratedtypes"
 	sdk "github.com/aws/aws-encryption-sdk/releases/go/encryption-sdk/awscryptographyencryptionsdksmithygenerated"
 	sdktypes "github.com/aws/aws-encryption-sdk/releases/go/encryption-sdk/awscryptographyencryptionsdksmithygeneratedtypes"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -42,9 +43,9 @@ type testCase struct {
 }
 
 type key struct {
-	Type, Namespace, Name, Padding, Endpoint string
-	Table, LogicalName, KMSKey               string
-	AES, Public, Private                     []byte
+	Type, Namespace, Name, Padding, Endpoint, Curve, Schema string
+	Table, LogicalName, KMSKey                              string
+	AES, Public, Private                                    []byte
 }
 
 type result struct {
@@ -239,6 +240,9 @@ func (p *peer) keyring(ctx context.Context, k *key) (mpltypes.IKeyring, error) {
 			PrivateKey:    pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: k.Private})})
 	case "hierarchy":
 		return p.hierarchical(ctx, k)
+	case "ecdh":
+		return p.providers.CreateRawEcdhKeyring(ctx, mpltypes.CreateRawEcdhKeyringInput{
+			CurveSpec: primitivestypes.ECDHCurveSpec("ECC_NIST_" + k.Curve), KeyAgreementScheme: k.scheme()})
 	}
 	client, err := k.client(ctx)
 	if err != nil {
@@ -267,6 +271,21 @@ func (p *peer) hierarchical(ctx context.Context, k *key) (mpltypes.IKeyring, err
 		return nil, err
 	}
 	return p.providers.CreateAwsKmsHierarchicalKeyring(ctx, mpltypes.CreateAwsKmsHierarchicalKeyringInput{KeyStore: store, BranchKeyId: &k.Name, TtlSeconds: 60})
+}
+
+// scheme gives the key agreement scheme of an ECDH key.
+func (k *key) scheme() mpltypes.RawEcdhStaticConfigurations {
+	private := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: k.Private})
+	switch k.Schema {
+	case "static":
+		return &mpltypes.RawEcdhStaticConfigurationsMemberRawPrivateKeyToStaticPublicKey{
+			Value: mpltypes.RawPrivateKeyToStaticPublicKeyInput{SenderStaticPrivateKey: private, RecipientPublicKey: k.Public}}
+	case "ephemeral":
+		return &mpltypes.RawEcdhStaticConfigurationsMemberEphemeralPrivateKeyToStaticPublicKey{
+			Value: mpltypes.EphemeralPrivateKeyToStaticPublicKeyInput{RecipientPublicKey: k.Public}}
+	}
+	return &mpltypes.RawEcdhStaticConfigurationsMemberPublicKeyDiscovery{
+		Value: mpltypes.PublicKeyDiscoveryInput{RecipientStaticPrivateKey: private}}
 }
 
 // discovery gives the keyring for any key of the account of k.

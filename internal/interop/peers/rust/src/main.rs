@@ -1,5 +1,6 @@
 //! Reads cases, decrypts their messages and writes its own; see ../../../README.md.
 
+use aws_esdk::aws_cryptography_primitives::types::EcdhCurveSpec;
 use aws_esdk::client::Client;
 use aws_esdk::key_store::client::Client as KeyStore;
 use aws_esdk::key_store::types::key_store_config::KeyStoreConfig;
@@ -9,7 +10,8 @@ use aws_esdk::material_providers::types::cryptographic_materials_manager::Crypto
 use aws_esdk::material_providers::types::keyring::KeyringRef;
 use aws_esdk::material_providers::types::material_providers_config::MaterialProvidersConfig;
 use aws_esdk::material_providers::types::{
-    AesWrappingAlg, DiscoveryFilter, EsdkAlgorithmSuiteId as Suite, EsdkCommitmentPolicy, PaddingScheme,
+    AesWrappingAlg, DiscoveryFilter, EphemeralPrivateKeyToStaticPublicKeyInput, EsdkAlgorithmSuiteId as Suite, EsdkCommitmentPolicy,
+    PaddingScheme, PublicKeyDiscoveryInput, RawEcdhStaticConfigurations, RawPrivateKeyToStaticPublicKeyInput,
 };
 use aws_esdk::types::aws_encryption_sdk_config::AwsEncryptionSdkConfig;
 use base64::{prelude::BASE64_STANDARD, Engine};
@@ -53,6 +55,10 @@ struct Key {
     aes: String,
     #[serde(default)]
     padding: String,
+    #[serde(default)]
+    curve: String,
+    #[serde(default)]
+    schema: String,
     #[serde(default)]
     public: String,
     #[serde(default)]
@@ -228,6 +234,14 @@ async fn keyring(providers: &Providers, key: &Key) -> Result<KeyringRef> {
             let call = providers.create_aws_kms_hierarchical_keyring().key_store(KeyStore::from_conf(store.build()?)?);
             Ok(call.branch_key_id(&key.name).ttl_seconds(60).send().await?)
         }
+        "ecdh" => {
+            let curve = match key.curve.as_str() {
+                "P256" => EcdhCurveSpec::EccNistP256,
+                "P384" => EcdhCurveSpec::EccNistP384,
+                _ => EcdhCurveSpec::EccNistP521,
+            };
+            Ok(providers.create_raw_ecdh_keyring().curve_spec(curve).key_agreement_scheme(scheme(key)?).send().await?)
+        }
         "mrk" => {
             let call = providers.create_aws_kms_mrk_keyring().kms_key_id(&key.name);
             Ok(call.kms_client(kms_client(key).await).send().await?)
@@ -237,6 +251,26 @@ async fn keyring(providers: &Providers, key: &Key) -> Result<KeyringRef> {
             Ok(call.kms_client(kms_client(key).await).send().await?)
         }
     }
+}
+
+/// Gives the key agreement scheme of an ECDH key.
+fn scheme(key: &Key) -> Result<RawEcdhStaticConfigurations> {
+    let public = BASE64_STANDARD.decode(&key.public)?;
+    let private = pem("PRIVATE", &key.private);
+    Ok(match key.schema.as_str() {
+        "static" => RawEcdhStaticConfigurations::RawPrivateKeyToStaticPublicKey(
+            RawPrivateKeyToStaticPublicKeyInput::builder()
+                .sender_static_private_key(private)
+                .recipient_public_key(public)
+                .build()?,
+        ),
+        "ephemeral" => RawEcdhStaticConfigurations::EphemeralPrivateKeyToStaticPublicKey(
+            EphemeralPrivateKeyToStaticPublicKeyInput::builder().recipient_public_key(public).build()?,
+        ),
+        _ => RawEcdhStaticConfigurations::PublicKeyDiscovery(
+            PublicKeyDiscoveryInput::builder().recipient_static_private_key(private).build()?,
+        ),
+    })
 }
 
 /// Gives a client for the Region of the key.
