@@ -158,9 +158,9 @@ func TestImportsPointOneWay(t *testing.T) {
 		"keyprovider/providertest": {"suite", "format", "keyprovider"},
 		"internal/frame":           {"suite", "format"},
 		"":                         {"suite", "format", "keyprovider", "internal/frame"},
-		"kms":                      {"suite", "format", "keyprovider", "internal/cache", "internal/keywrap", "kms/internal/arn", "kms/internal/setup"},
-		"kms/kmstest":              {"format", "kms"},
-		"kms/keystore":             {"kms", "kms/internal/arn", "kms/internal/setup"},
+		"kms":                      {"suite", "format", "keyprovider", "internal/cache", "internal/keywrap", "kms/internal/arn", "kms/internal/setup", "kms/internal/uuid"},
+		"kms/kmstest":              {"format", "kms", "kms/internal/uuid"},
+		"kms/keystore":             {"kms", "kms/internal/arn", "kms/internal/setup", "kms/internal/uuid"},
 	}
 	for path, may := range allowed {
 		if _, err := os.Stat(filepath.Join(root, path)); os.IsNotExist(err) {
