@@ -226,12 +226,18 @@ func drain(t *testing.T, r io.Reader, buf []byte) {
 func TestStreamsKeepTheirBuffersSmall(t *testing.T) {
 	const size = 24 << 20
 	for _, frameLength := range []int64{1, 100, 4096, 1 << 20, 5 << 20} {
-		for _, workers := range []int{1, 2, 64} {
-			c := &esdk.Client{Concurrency: workers}
-			opts := &esdk.EncryptOptions{Suite: suite.AES256GCMHKDFSHA512CommitKey, FrameLength: frameLength}
-			if workers != 1 { // a signed message is hashed as it goes, not kept
-				opts.Suite = suite.AES256GCMHKDFSHA512CommitKeyECDSAP384
-			}
+		for _, of := range []struct {
+			workers int
+			suite   suite.ID
+		}{
+			{1, suite.AES256GCMHKDFSHA512CommitKey},
+			{2, suite.AES256GCMHKDFSHA512CommitKey},
+			{2, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384},
+			{64, suite.AES256GCMHKDFSHA512CommitKey},
+			{64, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384},
+		} {
+			c := &esdk.Client{Concurrency: of.workers}
+			opts := &esdk.EncryptOptions{Suite: of.suite, FrameLength: frameLength}
 			length := int64(size)
 			if frameLength == 1 {
 				length = 4 << 20
@@ -244,7 +250,7 @@ func TestStreamsKeepTheirBuffersSmall(t *testing.T) {
 				n, err := source.Read(p)
 				if read += n; read >= next { // while what was read is in the buffers
 					next = read + 1<<20
-					require.LessOrEqual(t, int64(liveHeap())-base, limit, "frames of %d bytes, %d goroutines", frameLength, workers)
+					require.LessOrEqual(t, int64(liveHeap())-base, limit, "frames of %d bytes, %d goroutines, %v", frameLength, of.workers, of.suite)
 				}
 				return n, err
 			})
@@ -255,13 +261,25 @@ func TestStreamsKeepTheirBuffersSmall(t *testing.T) {
 				_, err := io.Copy(pw, e)
 				pw.CloseWithError(err)
 			}()
-			d, err := c.NewDecryptReader(bg, pr, rawAES(t), nil)
+			d, err := c.NewDecryptReader(bg, filling{pr}, rawAES(t), nil)
 			require.NoError(t, err)
 			n, err := io.Copy(io.Discard, d)
 			require.NoError(t, err)
 			require.Equal(t, length, n)
 		}
 	}
+}
+
+// filling gives all that it is asked for, so that who reads it has the largest
+// buffers that he can come to have.
+type filling struct{ r io.Reader }
+
+func (f filling) Read(p []byte) (int, error) {
+	n, err := io.ReadFull(f.r, p)
+	if err == io.ErrUnexpectedEOF {
+		err = io.EOF
+	}
+	return n, err
 }
 
 // BenchmarkStream1GiB encrypts and decrypts 1 GiB from a source of unknown

@@ -12,19 +12,11 @@ import (
 	"github.com/esdk-go/esdk/keyprovider"
 )
 
-// How many bytes streams take in, and give out, at a time.
+// How many bytes Read works on at a time, if it is given that much room.
 const (
-	smallChunk = 32 << 10 // in Read and Write of small slices, or with one goroutine
-	largeChunk = 1 << 20  // where several goroutines can share the work
+	smallChunk = 32 << 10
+	largeChunk = 1 << 20
 )
-
-// chunk returns the one that fits an operation that can move as much as it likes.
-func chunk(workers int) int {
-	if workers > 1 {
-		return largeChunk
-	}
-	return smallChunk
-}
 
 // A source is a reader that is not read again after an error.
 type source struct {
@@ -32,22 +24,53 @@ type source struct {
 	err error
 }
 
-// fill reads until w holds n bytes. If the source ends before, the error is
-// io.EOF.
-func (s *source) fill(w *frame.Window, n, chunk int) error {
-	if s.err == nil && w.Len() < n {
-		s.err = w.Fill(s.r, n, chunk)
+// fill reads until w holds n bytes, and more, up to limit, if it gets them with
+// these. If the source ends before, the error is io.EOF.
+//
+// It calls flush before it reads from the source, unless the source gave all that
+// it was asked for last and that ended within a frame: nobody waits for an answer
+// to half a frame, so the source is going to give more.
+func (s *source) fill(w *frame.Window, n, limit int, flush func() error) error {
+	for w.Len() < n {
+		if s.err != nil || !w.Filled() || w.Len() == 0 {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		if s.err == io.EOF {
+			return io.EOF
+		}
+		if errors.Is(s.err, io.EOF) { // an error must not pass for the end
+			return fmt.Errorf("read: %w: %v", io.ErrUnexpectedEOF, s.err)
+		}
+		if s.err != nil {
+			return fmt.Errorf("read: %w", s.err)
+		}
+		s.err = w.Fill(s.r, max(n, limit))
 	}
-	if w.Len() >= n {
-		return nil
+	return nil
+}
+
+// A sink counts what is written to w, and takes no short writes.
+type sink struct {
+	w io.Writer
+	n int64
+}
+
+// Write writes all of b.
+func (s *sink) Write(b []byte) (int, error) {
+	if len(b) == 0 {
+		return 0, nil
 	}
-	if s.err == io.EOF {
-		return io.EOF
+	n, err := s.w.Write(b)
+	if err == nil && n != len(b) {
+		err = io.ErrShortWrite
 	}
-	if errors.Is(s.err, io.EOF) { // an error must not pass for the end
-		return fmt.Errorf("read: %w: %v", io.ErrUnexpectedEOF, s.err)
+	if err != nil {
+		n, err = max(0, min(n, len(b))), fmt.Errorf("write: %w", err)
 	}
-	return fmt.Errorf("read: %w", s.err)
+	s.n += int64(n)
+	return n, err
 }
 
 // A sticky error is what all later calls return.
@@ -84,27 +107,48 @@ func (s *encryptStream) take(n int) error {
 	return nil
 }
 
-// frames appends whole frames to dst: at least one, and more up to about chunk
-// bytes if r has the plaintext for them at once. If r ends before that, what is
-// left stays in s.in, and the error is io.EOF.
-func (s *encryptStream) frames(dst []byte, r *source, chunk int) ([]byte, error) {
-	length, have := s.m.FrameLength, s.in.Len()
-	err := r.fill(&s.in, length, chunk)
+// fill reads at least one frame of plaintext, and up to limit bytes.
+func (s *encryptStream) fill(r *source, limit int) error {
+	have := s.in.Len()
+	err := r.fill(&s.in, s.m.FrameLength, limit, s.m.Flush)
 	if tooLong := s.take(s.in.Len() - have); tooLong != nil {
-		return dst, tooLong
+		if err := s.m.Flush(); err != nil {
+			return err
+		}
+		return tooLong
 	}
-	if err != nil {
-		return dst, err
+	return err
+}
+
+// pump seals what r gives and has it written to w, until an error, which is
+// io.EOF if r ends.
+func (s *encryptStream) pump(r *source, w *sink) error {
+	s.out = nil
+	s.m.Start(w, 2)
+	defer s.m.Stop()
+	limit := s.m.Room()
+	for {
+		if err := s.fill(r, limit); err != nil {
+			return err
+		}
+		if err := s.m.Pump(&s.in); err != nil {
+			return err
+		}
 	}
-	n := min(s.in.Len()/length, max(1, chunk/(length+format.FrameOverhead)))
-	dst, err = s.m.Frames(dst, s.in.Bytes()[:n*length])
-	s.in.Discard(n * length)
-	return dst, err
 }
 
 // finish appends the end of the message to dst.
 func (s *encryptStream) finish(dst []byte) ([]byte, error) {
 	return s.m.finish(slices.Grow(dst, s.m.finalSize(s.in.Len())), s.in.Bytes())
+}
+
+// finishTo writes the end of the message to w.
+func (s *encryptStream) finishTo(w *sink) error {
+	end, err := s.m.finish(s.m.Scratch(s.m.finalSize(s.in.Len()))[:0], s.in.Bytes())
+	if err == nil {
+		_, err = w.Write(end)
+	}
+	return err
 }
 
 // An EncryptReader encrypts what it reads: reading from it gives the message.
@@ -171,37 +215,44 @@ func (e *EncryptReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// WriteTo writes the rest of the message to w, in large pieces and on several
-// goroutines if the plaintext comes fast enough; io.Copy calls it. An error of
-// w ends the message.
+// WriteTo writes the rest of the message to w, in large pieces and sealed by
+// several goroutines if the plaintext comes fast enough; io.Copy calls it. An
+// error of w ends the message.
+//
+// The source and w are called on the caller's goroutine only. While the source
+// fills what it is given it is read ahead; whole frames that it has given are
+// written before it is read again if it gave less, or stopped where one ends.
 func (e *EncryptReader) WriteTo(w io.Writer) (n int64, err error) {
 	if w == nil {
 		return 0, prefixed(errors.New("nil io.Writer"))
 	}
-	for {
-		out := append(e.s.out[:0], e.pending...)
-		e.pending, err = nil, e.s.err
-		if err == nil {
-			out, err = e.more(out, chunk(e.s.m.Workers))
-			e.s.out = out
-		}
-		written, failed := write(w, out)
-		n += int64(written)
-		if failed != nil {
-			return n, e.s.fail(failed)
-		}
-		if err = e.s.fail(err); err == io.EOF {
-			return n, nil
-		} else if err != nil {
-			return n, err
+	to := &sink{w: w}
+	_, err = to.Write(e.pending)
+	e.pending = nil
+	if err == nil && e.s.err == nil {
+		if err = e.s.pump(&e.r, to); err == io.EOF {
+			if err = e.s.finishTo(to); err == nil {
+				err = io.EOF
+			}
 		}
 	}
+	e.s.fail(err)
+	if err = e.s.err; err == io.EOF {
+		err = nil
+	}
+	return to.n, err
 }
 
-// more appends the next part of the message to dst.
+// more appends the next part of the message to dst: about chunk bytes.
 func (e *EncryptReader) more(dst []byte, chunk int) ([]byte, error) {
-	dst, err := e.s.frames(dst, &e.r, chunk)
-	if err == io.EOF {
+	length := e.s.m.FrameLength
+	limit := e.s.m.Fit(chunk) * length
+	err := e.s.fill(&e.r, limit)
+	if err == nil {
+		whole := min(limit, e.s.in.Len()/length*length)
+		dst, err = e.s.m.Frames(dst, e.s.in.Bytes()[:whole])
+		e.s.in.Discard(whole)
+	} else if err == io.EOF {
 		if dst, err = e.s.finish(dst); err == nil {
 			err = io.EOF
 		}
@@ -209,27 +260,12 @@ func (e *EncryptReader) more(dst []byte, chunk int) ([]byte, error) {
 	return dst, err
 }
 
-// write writes all of b to w.
-func write(w io.Writer, b []byte) (int, error) {
-	if len(b) == 0 {
-		return 0, nil
-	}
-	n, err := w.Write(b)
-	if err == nil && n != len(b) {
-		err = io.ErrShortWrite
-	}
-	if err != nil {
-		return max(0, min(n, len(b))), fmt.Errorf("write: %w", err)
-	}
-	return n, nil
-}
-
 // An EncryptWriter encrypts what is written to it and writes the message to
 // another writer. It is made by [NewEncryptWriter], and not safe for concurrent
 // use.
 type EncryptWriter struct {
 	s      encryptStream
-	w      io.Writer
+	to     sink
 	closed bool // by Close, with the whole message written
 }
 
@@ -256,13 +292,14 @@ func (c *Client) NewEncryptWriter(ctx context.Context, w io.Writer, p keyprovide
 		return nil, prefixed(errors.New("nil io.Writer"))
 	}
 	m, err := c.seal(ctx, p, opts, streamed)
-	if err == nil {
-		_, err = write(w, m.raw)
-	}
 	if err != nil {
 		return nil, prefixed(err)
 	}
-	return &EncryptWriter{s: encryptStream{m: m}, w: w}, nil
+	e := &EncryptWriter{s: encryptStream{m: m}, to: sink{w: w}}
+	if _, err = e.to.Write(m.raw); err != nil {
+		return nil, prefixed(err)
+	}
+	return e, nil
 }
 
 // Header returns the header of the message, complete from the start.
@@ -286,35 +323,30 @@ func (e *EncryptWriter) write(p []byte) error {
 	if err := e.s.take(len(p)); err != nil {
 		return err
 	}
+	e.s.m.Start(&e.to, 1)
+	defer e.s.m.Stop()
 	length := e.s.m.FrameLength
-	out := e.s.out[:0]
-	var err error
 	if have := e.s.in.Len(); have > 0 {
 		n := min(length-have, len(p))
 		e.s.in.Append(p[:n], length)
-		if p = p[n:]; e.s.in.Len() == length {
-			out, err = e.s.m.Frames(out, e.s.in.Bytes())
-			e.s.in.Discard(length)
+		if p = p[n:]; e.s.in.Len() < length {
+			return nil
 		}
+		if err := e.s.m.Emit(e.s.in.Bytes()); err != nil {
+			return err
+		}
+		e.s.in.Discard(length)
 	}
-	perChunk := max(1, chunk(e.s.m.Workers)/(length+format.FrameOverhead))
-	for err == nil {
-		n := min(len(p)/length, perChunk)
-		if out, err = e.s.m.Frames(out, p[:n*length]); err != nil {
-			break
-		}
-		_, err = write(e.w, out)
-		e.s.out, out = out, out[:0]
-		if p = p[n*length:]; len(p) < length {
-			e.s.in.Append(p, length)
-			break
-		}
+	whole := len(p) - len(p)%length
+	if err := e.s.m.Emit(p[:whole]); err != nil {
+		return err
 	}
-	return err
+	e.s.in.Append(p[whole:], length)
+	return nil
 }
 
 // ReadFrom encrypts what r gives until io.EOF, in large pieces and on several
-// goroutines if it comes fast enough. An error of r ends the message: all later
+// goroutines if it comes fast enough, as [EncryptReader.WriteTo] does. An error of r ends the message: all later
 // calls return it, Close too, and nothing more is written.
 //
 // io.Copy calls it unless r has a WriteTo method, as a *[DecryptReader] or a
@@ -327,13 +359,8 @@ func (e *EncryptWriter) ReadFrom(r io.Reader) (n int64, err error) {
 	if r == nil {
 		return 0, prefixed(errors.New("nil io.Reader"))
 	}
-	from, start := source{r: r}, e.s.taken
-	for err == nil {
-		e.s.out, err = e.s.frames(e.s.out[:0], &from, chunk(e.s.m.Workers))
-		if err == nil {
-			_, err = write(e.w, e.s.out)
-		}
-	}
+	start := e.s.taken
+	err = e.s.pump(&source{r: r}, &e.to)
 	n = e.s.taken - start
 	if err == io.EOF {
 		return n, nil
@@ -351,16 +378,12 @@ func (e *EncryptWriter) Close() error {
 	if e.s.err != nil {
 		return e.s.err
 	}
-	out, err := e.s.finish(e.s.out[:0])
-	if err == nil {
-		_, err = write(e.w, out)
-	}
-	if err != nil {
+	if err := e.s.finishTo(&e.to); err != nil {
 		return e.s.fail(err)
 	}
 	e.closed = true
 	e.s.fail(ErrClosed)
-	e.s.in, e.s.out = frame.Window{}, nil
+	e.s.in, e.s.m.Sealer = frame.Window{}, nil
 	return nil
 }
 

@@ -68,7 +68,7 @@ func (c *Client) NewDecryptReader(ctx context.Context, r io.Reader, p keyprovide
 type headerSource struct{ d *DecryptReader }
 
 func (s headerSource) Read(p []byte) (int, error) {
-	if err := s.d.r.fill(&s.d.in, 1, smallChunk); err != nil {
+	if err := s.d.r.fill(&s.d.in, 1, smallChunk, func() error { return nil }); err != nil {
 		return 0, err
 	}
 	n := copy(p, s.d.in.Bytes())
@@ -101,30 +101,77 @@ func (d *DecryptReader) Read(p []byte) (int, error) {
 }
 
 // WriteTo writes the rest of the plaintext to w, in large pieces and opened by
-// several goroutines if the message comes fast enough; io.Copy calls it. It
+// several goroutines if the message comes fast enough; io.Copy calls it. It reads
+// ahead as [EncryptReader.WriteTo] does, and calls w and the source as that. It
 // returns nil if, and only if, the message was read to its verified end. An
 // error of w ends the reading: later calls return it.
 func (d *DecryptReader) WriteTo(w io.Writer) (n int64, err error) {
 	if w == nil {
 		return 0, prefixed(errors.New("nil io.Writer"))
 	}
-	for {
-		out := d.pending
-		d.pending, err = nil, d.err
-		if err == nil && len(out) == 0 {
-			out, err = d.more(nil, chunk(d.m.Workers))
+	to := &sink{w: w}
+	_, err = to.Write(d.pending)
+	d.pending = nil
+	if err == nil && d.err == nil {
+		err = d.pump(to)
+	}
+	d.fail(err)
+	if err = d.err; err == io.EOF {
+		err = nil
+	}
+	return to.n, err
+}
+
+// pump opens the message and has the plaintext written to w, until an error,
+// which is io.EOF at its end.
+func (d *DecryptReader) pump(w *sink) error {
+	d.out = nil
+	d.m.Start(w, 2)
+	defer d.m.Stop()
+	for limit := d.m.Room(); !d.last; {
+		part, err := d.next(limit)
+		if err != nil {
+			return err
 		}
-		written, failed := write(w, out)
-		n += int64(written)
-		if failed != nil {
-			return n, d.fail(failed)
+		if !part.Last {
+			if err := d.m.Pump(&d.in); err != nil {
+				return err
+			}
+			continue
 		}
-		if err = d.fail(err); err == io.EOF {
-			return n, nil
-		} else if err != nil {
-			return n, err
+		out, err := d.final(d.m.Scratch(part.Length)[:0], part)
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(out); err != nil {
+			return err
 		}
 	}
+	return d.end()
+}
+
+// next reads at least one frame, and up to limit bytes.
+func (d *DecryptReader) next(limit int) (part frame.Part, err error) {
+	if err := d.fill(d.m.NeedHeader(), limit); err != nil {
+		return part, d.truncated(err)
+	}
+	part, err = d.m.Next(d.in.Bytes())
+	if err != nil || part.Last {
+		if err := d.m.Flush(); err != nil {
+			return part, err
+		}
+	}
+	if err != nil {
+		return part, err
+	}
+	if err := d.fill(part.Size, limit); err != nil {
+		return part, d.truncated(err)
+	}
+	return part, nil
+}
+
+func (d *DecryptReader) fill(n, limit int) error {
+	return d.r.fill(&d.in, n, limit, d.m.Flush)
 }
 
 // more opens at least one frame, and more as they have arrived and fit, and
@@ -135,18 +182,13 @@ func (d *DecryptReader) more(dst []byte, chunk int) ([]byte, error) {
 	if d.last {
 		return nil, d.end()
 	}
-	if err := d.r.fill(&d.in, d.m.NeedHeader(), chunk); err != nil {
-		return nil, d.truncated(err)
-	}
-	part, err := d.m.Next(d.in.Bytes())
+	part, err := d.next(d.m.Fit(chunk) * (d.m.FrameLength + format.FrameOverhead))
 	if err != nil {
 		return nil, err
 	}
-	if err := d.r.fill(&d.in, part.Size, chunk); err != nil {
-		return nil, d.truncated(err)
-	}
 	if part.Last {
-		return d.final(part)
+		d.out = slices.Grow(d.out[:0], part.Length)
+		return d.final(d.out, part)
 	}
 	if cap(dst) < part.Length {
 		d.out = slices.Grow(d.out[:0], max(part.Length, min(d.in.Len(), chunk)))
@@ -167,9 +209,8 @@ func (d *DecryptReader) truncated(err error) error {
 
 // final opens the final frame, or the unframed body, and verifies the
 // signature before it returns the plaintext.
-func (d *DecryptReader) final(part frame.Part) ([]byte, error) {
-	d.out = slices.Grow(d.out[:0], part.Length)
-	out, used, err := d.m.Last(d.out, d.in.Bytes(), part)
+func (d *DecryptReader) final(dst []byte, part frame.Part) ([]byte, error) {
+	out, used, err := d.m.Last(dst, d.in.Bytes(), part)
 	if err != nil {
 		return nil, err
 	}
@@ -186,7 +227,7 @@ func (d *DecryptReader) final(part frame.Part) ([]byte, error) {
 // signature reads the footer and verifies it.
 func (d *DecryptReader) signature() error {
 	for need := 2; ; {
-		err := d.r.fill(&d.in, need, smallChunk)
+		err := d.fill(need, smallChunk)
 		if err != nil && err != io.EOF {
 			return err
 		}
@@ -205,7 +246,7 @@ func (d *DecryptReader) signature() error {
 
 // end makes sure that nothing follows the message.
 func (d *DecryptReader) end() error {
-	if err := d.r.fill(&d.in, 1, smallChunk); err != nil {
+	if err := d.fill(1, smallChunk); err != nil {
 		return err
 	}
 	return ErrTrailingData

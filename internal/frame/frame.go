@@ -1,11 +1,11 @@
 // Package frame seals and opens the bodies of messages: it is the hot path of
 // the module. A [Sealer] turns plaintext into frames and an [Opener] frames
-// into plaintext, from one slice into another and many frames a call; a
-// [Window] is the buffer that streams keep before them. Large runs of frames
-// are worked on by several goroutines, with the same result as by one.
+// into plaintext, from one slice into another and many frames a call, or from
+// a [Window], the buffer that streams keep, to a writer. Large runs of frames are
+// worked on by several goroutines, with the same result as by one; readers and
+// writers are called on the caller's only.
 //
-// Nothing here does I/O beyond reading into a Window, and nothing knows of
-// headers, data keys or signatures.
+// Nothing here knows of headers, data keys or signatures.
 package frame
 
 import (
@@ -13,9 +13,8 @@ import (
 	"crypto/cipher"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash"
-	"sync"
-	"sync/atomic"
 
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/suite"
@@ -37,95 +36,108 @@ type Config struct {
 	MessageID   []byte      // copied
 	FrameLength int         // of plaintext, in bytes; 0 if the body is unframed
 	MaxUnframed int64       // largest unframed body to open; 0: no limit
-	Digest      hash.Hash   // gets every byte of the body, in order; nil if unsigned
+	Digest      hash.Hash   // gets every byte of the body, in order, before Final, Unframed or Last returns; nil if unsigned
 	Workers     int         // goroutines to use at once, the caller's included; at least 1
 }
 
 // body is what Sealer and Opener have in common.
 type body struct {
 	Config
-	next  uint32 // the sequence number that is due
-	lanes []lane // one for each goroutine that works on regular frames
-	last  lane   // for the final frame or the unframed body
+	pipeline
+	maker           maker  // that has this body
+	inSize, outSize int    // of a regular frame
+	next            uint32 // sequence number of the next slot
+	due             uint32 // sequence number of what will be handed on next
+	own             slot   // for what is not worth the pipeline, and the nonce of the last frame
 }
 
-// A lane is what a goroutine needs to seal or open frames. It is in the heap
-// with its body because what is passed to a cipher.AEAD escapes.
-type lane struct {
-	nonce [suite.IVSize]byte
-	aad   []byte
+// A maker makes frames of plaintext or plaintext of frames.
+type maker interface {
+	// process works on a slot, on any goroutine, up to the first frame whose tag
+	// fails, and returns how many frames it made.
+	process(s *slot) int
+	// frames returns those that were made, as they stand in the message.
+	frames(s *slot) []byte
+}
+
+func (b *body) init(c Config, m maker, inSize, outSize int) {
+	b.Config, b.maker, b.inSize, b.outSize = c, m, inSize, outSize
+	b.MessageID = bytes.Clone(c.MessageID) // the caller's is in the hands of users
+	b.Workers = min(c.Workers, maxWorkers)
+	b.next, b.due = 1, 1
+	b.initSlot(&b.own)
+}
+
+func (b *body) initSlot(s *slot) {
+	s.aad = format.AppendBodyAAD(nil, b.MessageID, format.RegularFrame, 0, uint64(b.FrameLength))
 }
 
 // setNonce makes the nonce that a frame is sealed with: its sequence number. The
 // header's is zero, so no two in a message are equal.
-func (l *lane) setNonce(sequence uint32) [suite.IVSize]byte {
-	binary.BigEndian.PutUint32(l.nonce[suite.IVSize-4:], sequence)
-	return l.nonce
-}
-
-func newBody(c Config) body {
-	b := body{Config: c, next: 1}
-	b.MessageID = bytes.Clone(c.MessageID) // the caller's is in the hands of users
-	b.Workers = min(c.Workers, maxWorkers)
-	return b
-}
-
-// addLanes makes sure that there are n lanes.
-func (b *body) addLanes(n int) {
-	for len(b.lanes) < n {
-		aad := format.AppendBodyAAD(nil, b.MessageID, format.RegularFrame, 0, uint64(b.FrameLength))
-		b.lanes = append(b.lanes, lane{aad: aad})
-	}
+func (s *slot) setNonce(sequence uint32) [suite.IVSize]byte {
+	binary.BigEndian.PutUint32(s.nonce[suite.IVSize-4:], sequence)
+	return s.nonce
 }
 
 // stride is the size of a regular frame in the message.
 func (b *body) stride() int { return b.FrameLength + format.FrameOverhead }
 
+// field names a frame.
+func (b *body) field(sequence uint32) string {
+	if b.FrameLength == 0 {
+		return "unframed body"
+	}
+	return fmt.Sprintf("frame %d", sequence)
+}
+
 const (
-	// pieceSize is about how many bytes one goroutine works on at a time, and
-	// after how many the digest takes its turn: little enough to be in a
-	// core's cache still.
-	pieceSize = 64 << 10
 	// maxWorkers is more than memory can feed; it keeps stacks and buffers small.
 	maxWorkers = 64
+	// sharedBatch is about how many bytes a goroutine works on at a time: enough
+	// to be worth handing over, and little enough to be in a core's cache still.
+	sharedBatch = 128 << 10
+	// serialBatch is the same without others: they need not be so many.
+	serialBatch = 32 << 10
 	// parallelSize is the least work that is worth starting goroutines for.
-	parallelSize = 4 * pieceSize
+	parallelSize = 256 << 10
+	// margin is how much streams read beyond a batch, to see whether there is more.
+	margin = 64
+	// maxBuffers is how much streams hold besides two frames: with what else
+	// there is, and rounding, they stay under 4 MiB.
+	maxBuffers = 7 << 19
 )
 
-// piece returns how many frames make a piece.
-func (b *body) piece() int { return max(1, pieceSize/b.FrameLength) }
+// Batch returns how many frames are worked on at a time, and streams do well to
+// read at a time.
+func (b *body) Batch() int {
+	if b.Workers == 1 {
+		return b.Fit(serialBatch)
+	}
+	return b.Fit(sharedBatch)
+}
+
+// Room returns how many bytes streams do well to ask their source for: a batch
+// and, so that it can be seen whether the source has more, a little of the next
+// frame.
+func (b *body) Room() int {
+	n := b.Batch() * b.inSize
+	if b.Workers > 1 {
+		n += min(margin, b.inSize-1)
+	}
+	return n
+}
+
+// Fit returns how many frames fit size bytes, and at least one.
+func (b *body) Fit(size int) int { return max(1, size/b.stride()) }
 
 // parallel reports whether n frames are worth more than one goroutine.
 func (b *body) parallel(n int) bool {
-	return b.Workers > 1 && n > b.piece() && n >= parallelSize/b.FrameLength
+	return b.Workers > 1 && n > 1 && n >= parallelSize/b.stride() && (!b.started || b.width > 0)
 }
 
-// spread calls work for each of n pieces, in ascending order but several at a
-// time, while the caller's goroutine runs meanwhile; then that one joins in.
-// It returns when all is done.
-func (b *body) spread(n int, work func(l *lane, piece int), meanwhile func()) {
-	workers := min(b.Workers, n)
-	if meanwhile != nil {
-		workers = max(workers, 2) // one at least must not wait for meanwhile
-	}
-	b.addLanes(workers)
-	var next atomic.Int64
-	loop := func(l *lane) {
-		for {
-			piece := int(next.Add(1)) - 1
-			if piece >= n {
-				return
-			}
-			work(l, piece)
-		}
-	}
-	var wg sync.WaitGroup
-	for i := 1; i < workers; i++ {
-		wg.Go(func() { loop(&b.lanes[i]) })
-	}
-	if meanwhile != nil {
-		meanwhile()
-	}
-	loop(&b.lanes[0])
-	wg.Wait()
+// streamWidth returns how many slots with so many buffers of their own, and a
+// Window beside them, maxBuffers hold.
+func (b *body) streamWidth(buffers int) int {
+	size := b.Batch()*b.stride() + margin
+	return min(2*b.Workers+2, max(0, maxBuffers+2*b.stride()-size)/(buffers*size))
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"sync/atomic"
 
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/suite"
@@ -19,17 +18,19 @@ const headerSize = format.FinalFrameOverhead - suite.TagSize
 // use, and of no use after an error.
 type Opener struct {
 	body
-	offset int64 // of the due frame, from the start of the message
+	start int64 // of the body, or after Last of what follows it, in the message
 }
 
 // NewOpener returns an Opener at the start of a body, which stands at offset
 // in its message.
 func NewOpener(c Config, offset int64) *Opener {
-	return &Opener{newBody(c), offset}
+	o := &Opener{start: offset}
+	o.init(c, o, c.FrameLength+format.FrameOverhead, c.FrameLength)
+	return o
 }
 
 // Offset returns where in the message the bytes stand that are due.
-func (o *Opener) Offset() int64 { return o.offset }
+func (o *Opener) Offset() int64 { return o.start + int64(o.next-1)*int64(o.stride()) }
 
 // A Part is a frame, or an unframed body, as its header describes it.
 type Part struct {
@@ -64,7 +65,7 @@ func (o *Opener) Next(src []byte) (Part, error) {
 		return Part{}, o.at(err)
 	}
 	if f.Sequence != o.next {
-		return Part{}, &format.ParseError{Offset: o.offset, Field: o.field(),
+		return Part{}, &format.ParseError{Offset: o.Offset(), Field: o.field(o.next),
 			Err: fmt.Errorf("%w: sequence number %d where %d is due", format.ErrMalformed, f.Sequence, o.next)}
 	}
 	p := Part{Last: f.Final, Length: int(f.Length), iv: f.IV, header: f.Size()}
@@ -91,7 +92,7 @@ func (o *Opener) nextUnframed(src []byte) (Part, error) {
 func (o *Opener) at(err error) error {
 	var parse *format.ParseError
 	if errors.As(err, &parse) {
-		return &format.ParseError{Offset: o.offset + parse.Offset, Field: o.field(), Err: parse.Err}
+		return &format.ParseError{Offset: o.Offset() + parse.Offset, Field: o.field(o.next), Err: parse.Err}
 	}
 	return err
 }
@@ -99,15 +100,7 @@ func (o *Opener) at(err error) error {
 // Truncated returns the error for a message that ends n bytes after the
 // Opener's place.
 func (o *Opener) Truncated(n int) error {
-	return &format.ParseError{Offset: o.offset + int64(n), Field: o.field(), Err: io.ErrUnexpectedEOF}
-}
-
-// field names what is due.
-func (o *Opener) field() string {
-	if o.FrameLength == 0 {
-		return "unframed body"
-	}
-	return fmt.Sprintf("frame %d", o.next)
+	return &format.ParseError{Offset: o.Offset() + int64(n), Field: o.field(o.next), Err: io.ErrUnexpectedEOF}
 }
 
 // Frames opens regular frames from the start of src and appends their
@@ -119,93 +112,57 @@ func (o *Opener) field() string {
 // It follows client-apis/decrypt.md, "Decrypt the message body", of the
 // specification.
 func (o *Opener) Frames(dst, src []byte) (out []byte, used int, err error) {
-	n := min(len(src)/o.stride(), (cap(dst)-len(dst))/o.FrameLength)
+	n := o.count(src, (cap(dst)-len(dst))/o.FrameLength)
 	if n == 0 {
 		return dst, 0, nil
 	}
 	room := dst[len(dst) : len(dst)+n*o.FrameLength]
-	var good int
-	if o.parallel(n) {
-		good, n = o.spreadFrames(room, src, n)
-	} else {
-		o.addLanes(1)
-		for good < n {
-			end := min(good+o.piece(), n)
-			k := o.run(&o.lanes[0], room, src, good, end)
-			if o.Digest != nil {
-				o.Digest.Write(src[good*o.stride() : k*o.stride()])
-			}
-			if good = k; k < end {
-				break
-			}
-		}
-	}
-	used = good * o.stride()
-	o.next += uint32(good)
-	o.offset += int64(used)
-	if good < n && o.isDue(src[used:], 0) {
-		err = fmt.Errorf("%s: %w", o.field(), ErrAuthentication)
-	}
+	before := o.due
+	err = o.do(src, room, n)
+	good := int(o.due - before)
 	clear(room[good*o.FrameLength:]) // later frames, opened before an earlier one failed
-	return dst[:len(dst)+good*o.FrameLength], used, err
+	return dst[:len(dst)+good*o.FrameLength], good * o.stride(), err
 }
 
-// isDue reports whether src begins with the regular frame that is due after
-// i others.
-func (o *Opener) isDue(src []byte, i int) bool {
-	seq := o.next + uint32(i)
-	return seq >= o.next && seq != math.MaxUint32 && binary.BigEndian.Uint32(src) == seq
+// Pump takes regular frames from w as Frames does, up to a batch, and has their
+// plaintext written, at the latest when Flush is called. It is for use after Start.
+func (o *Opener) Pump(w *Window) error {
+	n := o.count(w.Bytes(), o.Batch())
+	if n == 0 {
+		return nil
+	}
+	return o.pump(w, n)
 }
 
-// run opens the frames from i to end, each into its place in room, up to the
-// first that is not due or whose tag fails, and returns that one's number.
-func (o *Opener) run(l *lane, room, src []byte, i, end int) int {
+// count returns how many regular frames stand at the start of src, at most
+// limit.
+func (o *Opener) count(src []byte, limit int) int {
+	if o.FrameLength == 0 {
+		return 0
+	}
+	limit = min(limit, len(src)/o.stride())
+	for n := range limit {
+		if seq := o.next + uint32(n); seq < o.next || seq == math.MaxUint32 || binary.BigEndian.Uint32(src[n*o.stride():]) != seq {
+			return n
+		}
+	}
+	return limit
+}
+
+func (o *Opener) process(w *slot) int {
 	stride := o.stride()
-	for ; i < end; i++ {
-		f := src[i*stride : (i+1)*stride]
-		if !o.isDue(f, i) {
-			break
-		}
-		copy(l.nonce[:], f[4:])
-		format.SetBodyAADSequence(l.aad, o.next+uint32(i))
-		place := room[i*o.FrameLength : i*o.FrameLength : (i+1)*o.FrameLength]
-		if _, err := o.AEAD.Open(place, l.nonce[:], f[4+suite.IVSize:], l.aad); err != nil {
-			break
+	for i := range w.n {
+		f := w.in[i*stride : (i+1)*stride]
+		format.SetBodyAADSequence(w.aad, w.first+uint32(i))
+		place := w.out[i*o.FrameLength : i*o.FrameLength : (i+1)*o.FrameLength]
+		if _, err := o.AEAD.Open(place, f[4:4+suite.IVSize], f[4+suite.IVSize:], w.aad); err != nil {
+			return i
 		}
 	}
-	return i
+	return w.n
 }
 
-// spreadFrames opens up to n frames on several goroutines, with the digest on
-// the caller's. It returns how many were opened before the first that could
-// not be, and how many were due.
-func (o *Opener) spreadFrames(room, src []byte, n int) (good, due int) {
-	var digest func()
-	if o.Digest != nil {
-		// It runs ahead of the tags, so it must know now where the frames end.
-		for i := range n {
-			if !o.isDue(src[i*o.stride():], i) {
-				n = i
-				break
-			}
-		}
-		digest = func() { o.Digest.Write(src[:n*o.stride()]) }
-	}
-	var bad atomic.Int64 // the first frame that could not be opened
-	bad.Store(int64(n))
-	size := o.piece()
-	o.spread((n+size-1)/size, func(l *lane, piece int) {
-		start, end := piece*size, min((piece+1)*size, n)
-		if int64(start) > bad.Load() {
-			return
-		}
-		if k := o.run(l, room, src, start, end); k < end {
-			for b := bad.Load(); int64(k) < b && !bad.CompareAndSwap(b, int64(k)); b = bad.Load() {
-			}
-		}
-	}, digest)
-	return int(bad.Load()), n
-}
+func (o *Opener) frames(w *slot) []byte { return w.in[:w.good*o.stride()] }
 
 // Last opens p, the final frame or unframed body that src begins with, and
 // appends its plaintext to dst. It returns how many bytes of src it used up.
@@ -216,19 +173,17 @@ func (o *Opener) Last(dst, src []byte, p Part) (out []byte, used int, err error)
 		return nil, 0, o.Truncated(len(src))
 	}
 	src = src[:p.Size]
-	if o.Digest != nil {
-		o.Digest.Write(src)
-	}
+	o.hash(src)
 	kind := format.FinalFrame
 	if o.FrameLength == 0 {
 		kind = format.SingleBlock
 	}
-	o.last.aad = format.AppendBodyAAD(nil, o.MessageID, kind, o.next, uint64(p.Length))
-	o.last.nonce = p.iv
-	out, err = o.AEAD.Open(dst, o.last.nonce[:], src[p.header:], o.last.aad)
+	aad := format.AppendBodyAAD(nil, o.MessageID, kind, o.next, uint64(p.Length))
+	o.own.nonce = p.iv
+	out, err = o.AEAD.Open(dst, o.own.nonce[:], src[p.header:], aad)
 	if err != nil {
-		return nil, 0, fmt.Errorf("%s: %w", o.field(), ErrAuthentication)
+		return nil, 0, fmt.Errorf("%s: %w", o.field(o.next), ErrAuthentication)
 	}
-	o.offset += int64(p.Size)
+	o.start += int64(p.Size)
 	return out, p.Size, nil
 }

@@ -3,6 +3,7 @@ package frame
 import (
 	"fmt"
 	"io"
+	"slices"
 )
 
 // A Window holds the bytes that a stream has taken in and not yet worked on.
@@ -32,6 +33,22 @@ func (w *Window) Discard(n int) {
 	}
 }
 
+// Filled reports whether the last read filled all the room that it was given.
+func (w *Window) Filled() bool { return w.full }
+
+// Exchange moves what the Window holds to buf, or to new memory if that is too
+// small, and returns the memory it was in, where what was discarded stays as it
+// was.
+func (w *Window) Exchange(buf []byte) []byte {
+	if len(buf) < len(w.buf) {
+		buf = slices.Grow([]byte(nil), len(w.buf))[:len(w.buf)]
+	}
+	n := copy(buf, w.Bytes())
+	buf, w.buf = w.buf, buf
+	w.start, w.end = 0, n
+	return buf
+}
+
 // Append adds p. The Window grows to no more than limit bytes, which must be
 // enough.
 func (w *Window) Append(p []byte, limit int) {
@@ -42,29 +59,22 @@ func (w *Window) Append(p []byte, limit int) {
 	}
 }
 
-// Fill reads from r until the Window holds need bytes or r fails, and returns
-// the error of r even if it came with enough of them. It does not read once it
-// has enough, so that what arrived can be worked on; but while r has all that
-// it is asked for, it is asked for more, up to chunk bytes at once.
-func (w *Window) Fill(r io.Reader, need, chunk int) error {
-	for empty := 0; w.Len() < need; {
-		room := w.room(max(need, chunk))
+// Fill reads from r once, up to where the Window holds limit bytes, which must
+// be more than it does.
+func (w *Window) Fill(r io.Reader, limit int) error {
+	for range maxEmpty {
+		room := w.room(limit)
 		n, err := r.Read(room)
 		if n < 0 || n > len(room) {
 			return fmt.Errorf("%T.Read returned a count of %d for %d bytes", r, n, len(room))
 		}
 		w.end += n
 		w.full = n == len(room)
-		if err != nil {
+		if n > 0 || err != nil {
 			return err
 		}
-		if n > 0 {
-			empty = 0
-		} else if empty++; empty == maxEmpty {
-			return io.ErrNoProgress
-		}
 	}
-	return nil
+	return io.ErrNoProgress
 }
 
 // room returns the free bytes behind those that the Window holds, at least
@@ -84,5 +94,5 @@ func (w *Window) room(limit int) []byte {
 		copy(w.buf, w.Bytes())
 		w.start, w.end = 0, have
 	}
-	return w.buf[w.end:]
+	return w.buf[w.end:max(have+1, min(len(w.buf), limit))]
 }
