@@ -128,14 +128,44 @@ func TestUniquenessNamesAllReplicasOfOneKey(t *testing.T) {
 	require.NotContains(t, err.Error(), singleARN)
 }
 
+// An identifier that is accepted can go to KMS as it is: it names a Region that
+// can be part of a host name, has nothing unprintable, and an ARN is what it was
+// parsed from. It matches itself and no other key.
 func FuzzParseARN(f *testing.F) {
-	f.Add(singleARN)
-	f.Add(aliasARN)
-	f.Add("arn:aws:kms:::key/")
-	f.Fuzz(func(t *testing.T, s string) {
-		if a, err := parseARN(s); err == nil {
+	for _, s := range []string{singleARN, replicaARN, otherARN, aliasARN, "arn:aws:kms:::key/", "alias/a", "1234abcd-12ab", "mrk-1", "arn:p:kms:r:a:key/a/b"} {
+		f.Add(s, "us-east-1")
+	}
+	f.Fuzz(func(t *testing.T, s, other string) {
+		a, err := parseARN(s)
+		if err == nil {
 			require.Equal(t, s, a.String())
 			require.True(t, validRegion(a.region))
+			require.True(t, printable(s))
+			again, err := parseARN(a.in(a.region).String())
+			require.NoError(t, err)
+			require.Equal(t, a, again)
+		} else {
+			require.Zero(t, a)
+		}
+		key, keyErr := parseKeyARN(s)
+		require.Equal(t, err == nil && a.kind == "key", keyErr == nil)
+
+		id, idErr := parseKeyID(s, "us-east-1")
+		require.False(t, err == nil && idErr != nil, "an ARN is an identifier: %v", idErr)
+		if idErr != nil {
+			return
+		}
+		require.Equal(t, s, id.text)
+		require.True(t, printable(s))
+		require.True(t, validRegion(id.region))
+		if keyErr != nil {
+			return
+		}
+		require.True(t, id.matches(key, false))
+		require.True(t, id.matches(key, true))
+		if b, err := parseKeyARN(other); err == nil && b != key {
+			require.False(t, id.matches(b, false))
+			require.Equal(t, key.multiRegion() && b.in(key.region) == key, id.matches(b, true))
 		}
 	})
 }
