@@ -35,10 +35,14 @@ const (
 	All       Parts = 1<<iota - 1
 )
 
-// A Sealer repairs messages for readers with a raw AES key.
+// A Sealer repairs messages for readers with a raw AES key, or with any whose
+// data key is known.
 type Sealer struct {
 	Namespace, Name string
 	Key             []byte // the wrapping key
+	// Known, if set, is the data key of the message, however that is wrapped:
+	// then no entry is looked at, and none made.
+	Known []byte
 	// Unstored are pairs of the encryption context that the reader gives.
 	Unstored map[string]string
 	Parts    Parts
@@ -57,7 +61,7 @@ func (s *Sealer) Message(message []byte) ([]byte, bool) {
 	signer := signingKey(h.suite)
 	if s.Parts&PublicKey != 0 && signer != nil {
 		message = slices.Clone(message)
-		h.replacePublicKey(message, &signer.PublicKey)
+		h.replacePublicKey(message)
 	}
 	dataKey, message := s.dataKey(message, &h)
 	if dataKey == nil {
@@ -81,6 +85,12 @@ func (s *Sealer) Message(message []byte) ([]byte, bool) {
 // dataKey returns the message's data key. If the message has none that the
 // Sealer's key unwraps, it gets one.
 func (s *Sealer) dataKey(message []byte, h *header) (dataKey, rewrapped []byte) {
+	if s.Known != nil {
+		if len(s.Known) != h.suite.KeySize() {
+			return nil, message
+		}
+		return s.Known, message
+	}
 	ec := h.pairs(message)
 	for k, v := range s.Unstored {
 		ec[k] = v
@@ -246,12 +256,19 @@ func signingKey(id suite.ID) *ecdsa.PrivateKey {
 	return key
 }
 
-// replacePublicKey puts the key into the encryption context.
-func (h *header) replacePublicKey(message []byte, public *ecdsa.PublicKey) {
-	text, err := keyprovider.EncodePublicKey(public)
+// VerificationKey returns the text under format.PublicKeyField of messages that
+// a Sealer signs.
+func VerificationKey(id suite.ID) string {
+	text, err := keyprovider.EncodePublicKey(&signingKey(id).PublicKey)
 	if err != nil {
-		panic(err)
+		panic(err) // of a fixed key
 	}
+	return text
+}
+
+// replacePublicKey puts the key into the encryption context.
+func (h *header) replacePublicKey(message []byte) {
+	text := VerificationKey(h.suite)
 	for _, p := range h.context {
 		if v := p.value.of(message); string(p.key.of(message)) == format.PublicKeyField && len(v) == len(text) {
 			copy(v, text)
