@@ -91,6 +91,9 @@ var headerMutations = []mutation{
 		}
 		// To the longest context that has a size, or near it.
 		n := one(m, 65535-max(size, 2)-4-len("long"), 65534-max(size, 2)-4-len("long"), 32767, 32768, 60000)
+		if n < 0 { // there is a long one
+			return ""
+		}
 		m.addPair("long", strings.Repeat("x", n))
 		return fmt.Sprint(n > 60000)
 	}},
