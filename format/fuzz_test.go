@@ -182,6 +182,7 @@ func FuzzEncryptionContext(f *testing.F) {
 	f.Add(unhex(f, "0001 0001 61 0001 62"))
 	f.Add(unhex(f, "0002 0001 62 0000 0001 61 0000"))
 	f.Add(unhex(f, "0002 0001 61 0000 0001 61 0000"))
+	f.Add(unhex(f, "0002 0000 0000 0000 0000"))
 	f.Add(unhex(f, "0001 0002 c328 0000"))
 	f.Add(unhex(f, "0002 0003 efbd9e 0000 0004 f0908080 0000"))
 	for _, b := range peerHeaders(f) {
@@ -224,6 +225,17 @@ func FuzzLengths(f *testing.F) {
 			for _, n := range []int64{0, 1, 99, 100, 101, 4096, 1<<36 - 32, 1 << 40, 1<<63 - 1, -1} {
 				f.Add(uint8(i), frameLength, n)
 			}
+		}
+	}
+	for i, id := range suite.All() { // round the longest message that an int64 counts
+		whole, err := header(f, id, math.MaxUint32).MessageLength(0)
+		require.NoError(f, err)
+		longest := int64(math.MaxInt64)
+		for range 5 { // it has so many frames that they take from its own length
+			longest = math.MaxInt64 - whole - longest/math.MaxUint32*format.FrameOverhead
+		}
+		for d := int64(-1); d <= 1; d++ {
+			f.Add(uint8(i), uint32(math.MaxUint32), longest+d)
 		}
 	}
 	f.Fuzz(func(t *testing.T, id uint8, frameLength uint32, n int64) {
