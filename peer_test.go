@@ -1,6 +1,7 @@
 package esdk_test
 
 import (
+	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -54,16 +55,22 @@ var paddings = []keyprovider.RSAPadding{keyprovider.PKCS1v15, keyprovider.OAEPSH
 func peerKeys(t testing.TB) map[string]keyprovider.MasterKeyProvider {
 	t.Helper()
 	var keys map[string]struct {
-		Type, Namespace, Name string
-		AES, Private          []byte
+		Type, Namespace, Name, Schema string
+		AES, Public, Private          []byte
 	}
 	readJSON(t, "keys.json", &keys)
 	providers := make(map[string]keyprovider.MasterKeyProvider)
 	for name, k := range keys {
-		if k.Type == "aes" {
+		switch k.Type {
+		case "aes":
 			p, err := keyprovider.NewRawAES(k.Namespace, k.Name, k.AES)
 			require.NoError(t, err)
 			providers[name] = p
+			continue
+		case "ecdh":
+			if k.Schema != "ephemeral" { // which decrypts nothing
+				providers[name] = ecdhProvider(t, k.Schema, k.Private, k.Public)
+			}
 			continue
 		}
 		priv, err := x509.ParsePKCS8PrivateKey(k.Private)
@@ -75,6 +82,27 @@ func peerKeys(t testing.TB) map[string]keyprovider.MasterKeyProvider {
 		}
 	}
 	return providers
+}
+
+// ecdhProvider returns one that decrypts, with keys in PKCS #8 and PKIX.
+func ecdhProvider(t testing.TB, schema string, private, public []byte) keyprovider.MasterKeyProvider {
+	t.Helper()
+	parsed, err := x509.ParsePKCS8PrivateKey(private)
+	require.NoError(t, err)
+	priv, err := parsed.(*ecdsa.PrivateKey).ECDH()
+	require.NoError(t, err)
+	if schema == "discovery" {
+		p, err := keyprovider.NewRawECDHDiscovery(priv)
+		require.NoError(t, err)
+		return p
+	}
+	parsed, err = x509.ParsePKIXPublicKey(public)
+	require.NoError(t, err)
+	pub, err := parsed.(*ecdsa.PublicKey).ECDH()
+	require.NoError(t, err)
+	p, err := keyprovider.NewRawECDHStatic(priv, pub)
+	require.NoError(t, err)
+	return p
 }
 
 // options gives the pairs that the message does not store.

@@ -2,6 +2,7 @@ package keyprovider_test
 
 import (
 	"context"
+	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/rsa"
 	"errors"
@@ -62,6 +63,77 @@ func ExampleNewRawRSA() {
 	// hello, <nil>
 	// writer reads: false
 	// reader cannot write: true
+}
+
+// Who has the recipient's public key can write messages that only the recipient
+// reads.
+func ExampleNewRawECDHEphemeral() {
+	recipient, err := ecdh.P384().GenerateKey(rand.Reader) // or from PEM, by crypto/x509
+	if err != nil {
+		log.Fatal(err)
+	}
+	writer, err := keyprovider.NewRawECDHEphemeral(recipient.PublicKey())
+	if err != nil {
+		log.Fatal(err)
+	}
+	reader, err := keyprovider.NewRawECDHDiscovery(recipient)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	message, _, err := esdk.Encrypt(context.Background(), []byte("hello"), writer, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	plaintext, _, err := esdk.Decrypt(context.Background(), message, reader, nil)
+	fmt.Printf("%s, %v\n", plaintext, err)
+
+	_, _, err = esdk.Decrypt(context.Background(), message, writer, nil)
+	fmt.Println("writer reads:", err == nil)
+	_, _, err = esdk.Encrypt(context.Background(), nil, reader, nil)
+	fmt.Println("reader cannot write:", errors.Is(err, keyprovider.ErrDecryptOnly))
+	// Output:
+	// hello, <nil>
+	// writer reads: false
+	// reader cannot write: true
+}
+
+// Two who know each other's public keys: both write and both read, and nobody
+// else does either.
+func ExampleNewRawECDHStatic() {
+	ann, err := ecdh.P256().GenerateKey(rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	bob, err := ecdh.P256().GenerateKey(rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	atAnn, err := keyprovider.NewRawECDHStatic(ann, bob.PublicKey())
+	if err != nil {
+		log.Fatal(err)
+	}
+	atBob, err := keyprovider.NewRawECDHStatic(bob, ann.PublicKey())
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	message, _, err := esdk.Encrypt(context.Background(), []byte("hello Bob"), atAnn, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	plaintext, _, err := esdk.Decrypt(context.Background(), message, atBob, nil)
+	fmt.Printf("%s, %v\n", plaintext, err)
+
+	message, _, err = esdk.Encrypt(context.Background(), []byte("hello Ann"), atBob, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	plaintext, _, err = esdk.Decrypt(context.Background(), message, atAnn, nil)
+	fmt.Printf("%s, %v\n", plaintext, err)
+	// Output:
+	// hello Bob, <nil>
+	// hello Ann, <nil>
 }
 
 // Messages under several keys: any of them opens the message.

@@ -1,5 +1,5 @@
 // Package keyprovider defines where data keys come from, and holds the
-// providers that need no service: raw AES and RSA keys, and combinations.
+// providers that need no service: raw AES, RSA and ECDH keys, and combinations.
 //
 // Every message is encrypted under a data key of its own. A
 // [MasterKeyProvider] names the master keys that protect it: the first one
@@ -7,6 +7,9 @@
 // enough to decrypt the message. The providers here:
 //
 //   - [NewRawAES] and [NewRawRSA]: a key that the program holds.
+//   - [NewRawECDHStatic], [NewRawECDHEphemeral] and [NewRawECDHDiscovery]: keys
+//     that two parties agree on, by the private key of one and the public key
+//     of the other.
 //   - [Multi]: several providers as one.
 //   - [RequireContext]: pairs of the encryption context that are authenticated
 //     but not stored.
@@ -115,6 +118,15 @@ func generateDataKey(ctx context.Context, k MasterKey, req *Request) (*DataKey, 
 		return nil, err
 	}
 	return &DataKey{plaintext, edk}, nil
+}
+
+// serialisedContext is what the raw keys bind data keys to.
+func serialisedContext(req *Request) ([]byte, error) {
+	b, err := format.AppendEncryptionContext(nil, req.EncryptionContext)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrEncryptionContext, err)
+	}
+	return b, nil
 }
 
 // checkName reports whether a raw provider can have this namespace and name.

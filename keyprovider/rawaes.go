@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/suite"
 )
 
@@ -26,7 +25,9 @@ const aesInfoSize = 4 + 4 + suite.IVSize
 // It follows framework/raw-aes-keyring.md of the specification.
 type RawAES struct {
 	namespace, name string
-	aead            cipher.AEAD
+	// aead is a function because fmt shows fields of a value that another one
+	// holds unexported, key schedules too, but not what a function knows.
+	aead func() cipher.AEAD
 }
 
 // NewRawAES returns a provider that wraps data keys with AES-GCM under key:
@@ -49,7 +50,7 @@ func NewRawAES(namespace, name string, key []byte) (*RawAES, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keyprovider: %w", err)
 	}
-	return &RawAES{namespace, name, aead}, nil
+	return &RawAES{namespace, name, func() cipher.AEAD { return aead }}, nil
 }
 
 // MasterKeys returns k alone.
@@ -78,7 +79,7 @@ func (k RawAES) EncryptDataKey(_ context.Context, req *Request, plaintext []byte
 	return EncryptedDataKey{
 		ProviderID:   k.namespace,
 		ProviderInfo: info,
-		Ciphertext:   k.aead.Seal(nil, iv, plaintext, aad),
+		Ciphertext:   k.aead().Seal(nil, iv, plaintext, aad),
 	}, nil
 }
 
@@ -107,7 +108,7 @@ func (k RawAES) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 		case len(edk.Ciphertext) != want:
 			failed.skip(i, edk, "wrapped in %d bytes, a data key for %v in %d", len(edk.Ciphertext), req.Suite, want)
 		default:
-			plaintext, err := k.aead.Open(nil, sizes[8:], edk.Ciphertext, aad)
+			plaintext, err := k.aead().Open(nil, sizes[8:], edk.Ciphertext, aad)
 			if err == nil {
 				return &DataKey{plaintext, *edk}, nil
 			}
@@ -124,11 +125,7 @@ func (k RawAES) aad(req *Request) ([]byte, error) {
 	if k.aead == nil {
 		return nil, errors.New("the RawAES was not made by NewRawAES")
 	}
-	aad, err := format.AppendEncryptionContext(nil, req.EncryptionContext)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrEncryptionContext, err)
-	}
-	return aad, nil
+	return serialisedContext(req)
 }
 
 // String names the key.

@@ -2,7 +2,9 @@ package keyprovider_test
 
 import (
 	"bytes"
+	"crypto/ecdh"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -23,6 +25,8 @@ func secrets(name string, key []byte) map[string]string {
 	return map[string]string{
 		name + " in hex":          hex.EncodeToString(part),
 		name + " in capital hex":  strings.ToUpper(hex.EncodeToString(part)),
+		name + " in a schedule":   fmt.Sprint(binary.LittleEndian.Uint32(key), " ", binary.LittleEndian.Uint32(key[4:])), // as Go's AES has it
+		name + " big-endian":      fmt.Sprint(binary.BigEndian.Uint32(key), " ", binary.BigEndian.Uint32(key[4:])),
 		name + " in spaced hex":   fmt.Sprintf("% x", part),
 		name + " as Go syntax":    strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", part), "[]byte{"), "}"),
 		name + " in decimal":      decimal,
@@ -44,6 +48,10 @@ func TestKeysPrintNowhere(t *testing.T) {
 
 	aes, rsa := newAES(t, "name", 32), newRSA(t, "name", keyprovider.OAEPSHA256)
 	both := newMulti(t, aes, rsa)
+	ann, bob := ecdhKey(t, ecdh.P256(), "ann"), ecdhKey(t, ecdh.P256(), "bob")
+	agreed, err := ann.ECDH(bob.PublicKey())
+	require.NoError(t, err)
+	static := newStatic(t, ann, bob.PublicKey())
 	dataKey := keyprovider.DataKey{Plaintext: aesKey(32), Encrypted: keyprovider.EncryptedDataKey{ProviderID: "namespace"}}
 	decryption := keyprovider.DecryptionMaterials{Suite: id, DataKey: aesKey(32)}
 	values := map[string]any{
@@ -58,6 +66,13 @@ func TestKeysPrintNowhere(t *testing.T) {
 		"*RawAES":                      aes,
 		"RawRSA":                       *rsa,
 		"*RawRSA":                      rsa,
+		"static RawECDH":               *static,
+		"static *RawECDH":              static,
+		"ephemeral *RawECDH":           newEphemeral(t, bob.PublicKey()),
+		"discovery RawECDH":            *newDiscovery(t, bob),
+		"discovery *RawECDH":           newDiscovery(t, bob),
+		"Multi of RawECDH":             newMulti(t, static, newDiscovery(t, ann)),
+		"Multi of RawECDH values":      newMulti(t, *static, *newDiscovery(t, ann), *newEphemeral(t, bob.PublicKey())),
 		"Multi":                        both,
 		"Multi of values":              newMulti(t, *aes, *rsa),
 		"Multi of Multi":               newMulti(t, both, newMulti(t, *aes)),
@@ -78,6 +93,7 @@ func TestKeysPrintNowhere(t *testing.T) {
 	forbidden := secrets("data or wrapping key", aesKey(32))
 	for _, more := range []map[string]string{
 		secrets("RSA exponent", rsaKey().D.Bytes()), secrets("RSA prime", rsaKey().Primes[0].Bytes()), secrets("signing key", signed.SigningKey.D.Bytes()),
+		secrets("ECDH private key", ann.Bytes()), secrets("other ECDH private key", bob.Bytes()[24:]), secrets("shared secret", agreed),
 		{
 			"RSA exponent as a number": rsaKey().D.String()[:20], "RSA prime as a number": rsaKey().Primes[1].String()[:20],
 			"signing key as a number": signed.SigningKey.D.String()[:20],
@@ -120,6 +136,7 @@ func TestKeysPrintNowhere(t *testing.T) {
 }
 
 func TestRedactedTextSaysWhatItIs(t *testing.T) {
+	ann, bob := ecdhKey(t, ecdh.P256(), "ann"), ecdhKey(t, ecdh.P256(), "bob")
 	dataKey := keyprovider.DataKey{Plaintext: aesKey(32), Encrypted: keyprovider.EncryptedDataKey{ProviderID: "namespace"}}
 	for _, test := range []struct {
 		value any
@@ -132,6 +149,9 @@ func TestRedactedTextSaysWhatItIs(t *testing.T) {
 		{keyprovider.DecryptionMaterials{Suite: id}, "decryption materials for ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY (redacted)"},
 		{newAES(t, "name", 32), `raw AES key "name" of "namespace"`},
 		{newRSA(t, "name", keyprovider.PKCS1v15), `raw RSA key "name" of "namespace"`},
+		{newStatic(t, ann, bob.PublicKey()), "raw ECDH (static) on P-256 of 03590857c9a572f3 with 026ef1699af84d04"},
+		{newEphemeral(t, bob.PublicKey()), "raw ECDH (ephemeral) on P-256 with 026ef1699af84d04"},
+		{newDiscovery(t, ann), "raw ECDH (discovery) on P-256 of 03590857c9a572f3"},
 	} {
 		require.Equal(t, test.want, fmt.Sprint(test.value))
 		require.Equal(t, test.want, fmt.Sprintf("%#x", test.value))

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/esdk-go/esdk/kms/internal/arn"
 )
 
 const (
@@ -13,39 +15,6 @@ const (
 	otherARN   = "arn:aws:kms:us-east-1:2222222222222:key/mrk-4321abcd12ab34cd56ef1234567890ab"
 	aliasARN   = "arn:aws:kms:us-west-2:111122223333:alias/mrk-test"
 )
-
-func TestValidARNsOfKeysAndAliasesParse(t *testing.T) {
-	for _, s := range []string{
-		singleARN, replicaARN, aliasARN,
-		"arn:aws-cn:kms:cn-north-1:1:key/a", "arn:p:kms:r:a:key/with/more/slashes", "arn:p:kms:r:a:alias/a/b",
-	} {
-		a, err := parseARN(s)
-		require.NoError(t, err, s)
-		require.Equal(t, s, a.String())
-	}
-	a, err := parseARN("arn:p:kms:r:a:key/with/more")
-	require.NoError(t, err)
-	require.Equal(t, arn{"p", "r", "a", "key", "with/more"}, a)
-}
-
-func TestMalformedARNsFail(t *testing.T) {
-	for _, s := range []string{
-		"", "arn", ":::::", "arn:aws:kms:us-east-1:1", "arn:aws:kms:us-east-1:1:key/a:b", "arn:aws:kms:us-east-1:1:key/a:",
-		"ARN:aws:kms:us-east-1:1:key/a", "aws:aws:kms:us-east-1:1:key/a", "arn::kms:us-east-1:1:key/a",
-		"arn:aws:s3:us-east-1:1:key/a", "arn:aws:KMS:us-east-1:1:key/a", "arn:aws:kms::1:key/a", "arn:aws:kms:us-east-1::key/a",
-		"arn:aws:kms:us-east-1:1:", "arn:aws:kms:us-east-1:1:key", "arn:aws:kms:us-east-1:1:key/", "arn:aws:kms:us-east-1:1:/a",
-		"arn:aws:kms:us-east-1:1:keys/a", "arn:aws:kms:us-east-1:1:Key/a", "arn:aws:kms:us-east-1:1:key:a", "arn:aws:kms:us-east-1:1:mrk-a",
-		"arn:aws:kms:US-EAST-1:1:key/a", "arn:aws:kms:us.east:1:key/a", "arn:aws:kms:us/east:1:key/a", "arn:aws:kms:us east:1:key/a",
-		"arn:aws:kms:" + strings.Repeat("a", 64) + ":1:key/a", "arn:aws:kms:us-east-1:1:key/" + strings.Repeat("a", 2048),
-		" " + singleARN, singleARN + " ", singleARN + "\n", singleARN + "\xff", "arn:aws:kms:us-east-1:1:key/\u00e4",
-	} {
-		_, err := parseARN(s)
-		require.Error(t, err, s)
-		require.Less(t, len(err.Error()), 1500, "hostile text is cut")
-	}
-	_, err := parseKeyARN(aliasARN)
-	require.ErrorContains(t, err, "alias")
-}
 
 func TestKeyIdentifiersNameTheirRegion(t *testing.T) {
 	for s, region := range map[string]string{
@@ -98,7 +67,7 @@ func TestMultiRegionKeysMatchWhateverTheirRegion(t *testing.T) {
 	} {
 		id, err := parseKeyID(test.configured, "us-east-1")
 		require.NoError(t, err)
-		stored, err := parseKeyARN(test.stored)
+		stored, err := arn.ParseKey(test.stored)
 		require.NoError(t, err)
 		require.Equal(t, test.want, id.matches(stored, true), "%v", test)
 		require.Equal(t, test.wantExact, id.matches(stored, false), "%v", test)
@@ -131,24 +100,24 @@ func TestUniquenessNamesAllReplicasOfOneKey(t *testing.T) {
 // An identifier that is accepted can go to KMS as it is: it names a Region that
 // can be part of a host name, has nothing unprintable, and an ARN is what it was
 // parsed from. It matches itself and no other key.
-func FuzzParseARN(f *testing.F) {
+func FuzzParseKeyID(f *testing.F) {
 	for _, s := range []string{singleARN, replicaARN, otherARN, aliasARN, "arn:aws:kms:::key/", "alias/a", "1234abcd-12ab", "mrk-1", "arn:p:kms:r:a:key/a/b"} {
 		f.Add(s, "us-east-1")
 	}
 	f.Fuzz(func(t *testing.T, s, other string) {
-		a, err := parseARN(s)
+		a, err := arn.Parse(s)
 		if err == nil {
 			require.Equal(t, s, a.String())
-			require.True(t, validRegion(a.region))
-			require.True(t, printable(s))
-			again, err := parseARN(a.in(a.region).String())
+			require.True(t, arn.ValidRegion(a.Region))
+			require.True(t, arn.Printable(s))
+			again, err := arn.Parse(a.In(a.Region).String())
 			require.NoError(t, err)
 			require.Equal(t, a, again)
 		} else {
 			require.Zero(t, a)
 		}
-		key, keyErr := parseKeyARN(s)
-		require.Equal(t, err == nil && a.kind == "key", keyErr == nil)
+		key, keyErr := arn.ParseKey(s)
+		require.Equal(t, err == nil && a.Kind == "key", keyErr == nil)
 
 		id, idErr := parseKeyID(s, "us-east-1")
 		require.False(t, err == nil && idErr != nil, "an ARN is an identifier: %v", idErr)
@@ -156,16 +125,16 @@ func FuzzParseARN(f *testing.F) {
 			return
 		}
 		require.Equal(t, s, id.text)
-		require.True(t, printable(s))
-		require.True(t, validRegion(id.region))
+		require.True(t, arn.Printable(s))
+		require.True(t, arn.ValidRegion(id.region))
 		if keyErr != nil {
 			return
 		}
 		require.True(t, id.matches(key, false))
 		require.True(t, id.matches(key, true))
-		if b, err := parseKeyARN(other); err == nil && b != key {
+		if b, err := arn.ParseKey(other); err == nil && b != key {
 			require.False(t, id.matches(b, false))
-			require.Equal(t, key.multiRegion() && b.in(key.region) == key, id.matches(b, true))
+			require.Equal(t, key.MultiRegion() && b.In(key.Region) == key, id.matches(b, true))
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/kms/internal/arn"
 )
 
 // A Discovery decrypts with whatever KMS key a message names. It is a
@@ -80,7 +81,7 @@ func (f *DiscoveryFilter) check() error {
 		return errors.New("DiscoveryFilter.Regions is empty; nil allows any")
 	}
 	for _, region := range f.Regions {
-		if !validRegion(region) {
+		if !arn.ValidRegion(region) {
 			return fmt.Errorf("DiscoveryFilter.Regions: %q is not a Region", region)
 		}
 	}
@@ -95,15 +96,15 @@ func (f *DiscoveryFilter) clone() *DiscoveryFilter {
 }
 
 // allows returns why the key may not be used, or nil.
-func (f *DiscoveryFilter) allows(key arn) error {
+func (f *DiscoveryFilter) allows(key arn.ARN) error {
 	switch {
 	case f == nil:
 		return nil
-	case key.partition != f.Partition:
+	case key.Partition != f.Partition:
 		return fmt.Errorf("the filter does not allow the partition of %v", key)
-	case !slices.Contains(f.Accounts, key.account):
+	case !slices.Contains(f.Accounts, key.Account):
 		return fmt.Errorf("the filter does not allow the account of %v", key)
-	case f.Regions != nil && !slices.Contains(f.Regions, key.region):
+	case f.Regions != nil && !slices.Contains(f.Regions, key.Region):
 		return fmt.Errorf("the filter does not allow the Region of %v", key)
 	}
 	return nil
@@ -125,9 +126,9 @@ func (d *Discovery) DecryptDataKey(ctx context.Context, req *keyprovider.Request
 }
 
 // choose returns the key to ask for what is under the stored one.
-func (d *Discovery) choose(stored arn) (arn, error) {
-	if d.multiRegion && stored.multiRegion() {
-		stored = stored.in(d.service.region)
+func (d *Discovery) choose(stored arn.ARN) (arn.ARN, error) {
+	if d.multiRegion && stored.MultiRegion() {
+		stored = stored.In(d.service.region)
 	}
 	return stored, d.filter.allows(stored)
 }

@@ -1,16 +1,21 @@
 package kms
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/esdk-go/esdk/keyprovider"
 )
 
+// ErrBranchKeyNotFound is the error of a [BranchKeyStore] that has no such
+// branch key, or no such version of it.
+var ErrBranchKeyNotFound = errors.New("no such branch key")
+
 // A KeyError is a call to AWS KMS that failed or whose response was wrong.
 // What the AWS SDK returned, such as a *types.NotFoundException, is within
 // reach of errors.As.
 type KeyError struct {
-	Op    string // the operation of the KMS API: GenerateDataKey, Encrypt or Decrypt
+	Op    string // the operation of the KMS API, such as GenerateDataKey, Decrypt or DeriveSharedSecret
 	KeyID string // the key as the request named it
 	Err   error
 }

@@ -3,7 +3,9 @@
 // [New] gives the provider to use: it names the keys that encrypt, and
 // decrypts with these keys only. [NewDiscovery] decrypts with whatever key a
 // message names, for programs that cannot know the keys; limit it by a
-// [DiscoveryFilter].
+// [DiscoveryFilter]. Both are for symmetric keys, the usual ones. [NewRSA] is
+// for RSA keys, where writers need the public key only; [NewECDHStatic] and
+// [NewECDHDiscovery] are for keys that two parties agree on.
 //
 //	provider, err := kms.New(ctx, []string{keyARN}, nil)
 //	...
@@ -12,7 +14,7 @@
 // Keys can be in several Regions. Every key is a way to open the message: any
 // one of them is enough.
 //
-// Encrypting a message calls GenerateDataKey with the first key and Encrypt
+// Encrypting a message with New's provider calls GenerateDataKey with the first key and Encrypt
 // with each of the others, those at the same time. Decrypting calls Decrypt
 // for one matching encrypted data key after the other until one succeeds. The
 // message's whole encryption context is sent as that of KMS, where policies
@@ -20,7 +22,7 @@
 //
 // Package kmstest has an endpoint for tests without AWS.
 //
-// The package follows the aws-kms-mrk-aware-master-key-provider page of the
+// New and NewDiscovery follow the aws-kms-mrk-aware-master-key-provider page of the
 // specification's framework/aws-kms, and those that it refers to; without
 // Options.MultiRegion, keys match only if their ARNs are equal.
 package kms
@@ -29,15 +31,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
-	"runtime/debug"
 	"slices"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/aws/middleware"
-	"github.com/aws/aws-sdk-go-v2/config"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+
+	"github.com/esdk-go/esdk/kms/internal/arn"
+	"github.com/esdk-go/esdk/kms/internal/setup"
 )
 
 // providerID is the provider ID of encrypted data keys under KMS keys.
@@ -85,7 +85,7 @@ func newService(ctx context.Context, opts *Options) (*service, error) {
 	if opts.Config != nil && opts.ClientFor != nil {
 		return nil, errors.New("kms: both Options.Config and Options.ClientFor are set")
 	}
-	if opts.Region != "" && !validRegion(opts.Region) {
+	if opts.Region != "" && !arn.ValidRegion(opts.Region) {
 		return nil, fmt.Errorf("kms: Options.Region %q is not a Region", opts.Region)
 	}
 	if slices.Contains(opts.GrantTokens, "") {
@@ -102,21 +102,11 @@ func newService(ctx context.Context, opts *Options) (*service, error) {
 	if s.clientFor != nil {
 		return s, nil
 	}
-	var cfg aws.Config
-	if opts.Config != nil {
-		cfg = opts.Config.Copy()
-	} else {
-		var err error
-		if cfg, err = config.LoadDefaultConfig(ctx); err != nil {
-			return nil, fmt.Errorf("kms: the default AWS configuration: %w", err)
-		}
+	cfg, err := setup.Config(ctx, opts.Config, opts.Region)
+	if err != nil {
+		return nil, fmt.Errorf("kms: %w", err)
 	}
-	if s.region == "" && cfg.Region != "" {
-		if !validRegion(cfg.Region) {
-			return nil, fmt.Errorf("kms: the AWS configuration's Region %q is not a Region", cfg.Region)
-		}
-		s.region = cfg.Region
-	}
+	s.region = cfg.Region
 	// Each client would get an HTTP client with connections of its own, and one
 	// that is not kept would leave them behind.
 	shared := awskms.NewFromConfig(cfg).Options().HTTPClient
@@ -126,34 +116,8 @@ func newService(ctx context.Context, opts *Options) (*service, error) {
 	return s, nil
 }
 
-// userAgent returns the option of a call that names this library, in the form
-// lib/esdk-go#version. It is not an option of clients because those of
-// Options.ClientFor are the caller's.
+// userAgent returns the option of a call that names this library.
 func userAgent() func(*awskms.Options) {
-	name := middleware.AddUserAgentKeyValue("lib", "esdk-go#"+version())
+	name := setup.UserAgent()
 	return func(o *awskms.Options) { o.APIOptions = append(o.APIOptions, name) }
-}
-
-// version returns this module's version as the program was built with it.
-func version() string {
-	const path = "github.com/esdk-go/esdk"
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	for _, m := range append(info.Deps, &info.Main) {
-		if m.Path == path && m.Version != "" {
-			return strings.Trim(m.Version, "()") // (devel) in a checkout
-		}
-	}
-	return "unknown"
-}
-
-// isNil reports whether api is nil or a nil pointer.
-func isNil(api API) bool {
-	if api == nil {
-		return true
-	}
-	v := reflect.ValueOf(api)
-	return v.Kind() == reflect.Pointer && v.IsNil()
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/kms/internal/arn"
+	"github.com/esdk-go/esdk/kms/internal/setup"
 )
 
 // service is AWS KMS as one provider uses it: a client for each Region, and
@@ -87,7 +89,7 @@ func (s *service) open(ctx context.Context, region string, c *client) {
 	case c.err != nil:
 		c.gone = ctx.Err() != nil
 		c.err = fmt.Errorf("client for Region %s: %w", region, c.err)
-	case isNil(c.api):
+	case setup.IsNil(c.api):
 		c.err = fmt.Errorf("Options.ClientFor returned no client for Region %s", region)
 	}
 }
@@ -175,9 +177,9 @@ func (s *service) encrypt(ctx context.Context, id keyID, req *keyprovider.Reques
 }
 
 // decrypt returns the data key in edk, decrypted by the given key.
-func (s *service) decrypt(ctx context.Context, key arn, req *keyprovider.Request, edk *keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
+func (s *service) decrypt(ctx context.Context, key arn.ARN, req *keyprovider.Request, edk *keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
 	id := key.String()
-	out, err := call(ctx, s, key.region, func(api API) (*awskms.DecryptOutput, error) {
+	out, err := call(ctx, s, key.Region, func(api API) (*awskms.DecryptOutput, error) {
 		return api.Decrypt(ctx, &awskms.DecryptInput{
 			KeyId:             aws.String(id),
 			CiphertextBlob:    edk.Ciphertext,
@@ -203,7 +205,7 @@ func (s *service) decrypt(ctx context.Context, key arn, req *keyprovider.Request
 // decryptFirst decrypts the first of keys that can be. choose returns the key
 // to ask for one that a stored key encrypted, or why there is none. If none
 // could be decrypted the causes are not nil; other errors are ctx's.
-func decryptFirst(ctx context.Context, s *service, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey, choose func(stored arn) (arn, error)) (*keyprovider.DataKey, *causes, error) {
+func decryptFirst(ctx context.Context, s *service, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey, choose func(stored arn.ARN) (arn.ARN, error)) (*keyprovider.DataKey, *causes, error) {
 	if s == nil {
 		return nil, nil, errors.New("the provider was not made by New or NewDiscovery")
 	}
@@ -216,7 +218,7 @@ func decryptFirst(ctx context.Context, s *service, req *keyprovider.Request, key
 		if edk.ProviderID != providerID {
 			continue
 		}
-		stored, err := parseKeyARN(string(edk.ProviderInfo))
+		stored, err := arn.ParseKey(string(edk.ProviderInfo))
 		if err != nil {
 			failed.skip(i, err)
 			continue

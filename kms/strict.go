@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/kms/internal/arn"
 )
 
 // A Provider encrypts under given KMS keys and decrypts with these only. It is
@@ -89,7 +90,7 @@ func (p *Provider) DecryptDataKey(ctx context.Context, req *keyprovider.Request,
 }
 
 // choose returns the provider's key that decrypts what is under the stored one.
-func (p *Provider) choose(stored arn) (arn, error) {
+func (p *Provider) choose(stored arn.ARN) (arn.ARN, error) {
 	for _, id := range p.keys {
 		if id.matches(stored, p.multiRegion) {
 			return id.arn, nil
@@ -97,10 +98,10 @@ func (p *Provider) choose(stored arn) (arn, error) {
 	}
 	for _, id := range p.keys {
 		if id.matches(stored, true) {
-			return arn{}, fmt.Errorf("%v is a replica of the provider's %v; Options.MultiRegion would let that decrypt", stored, id.arn)
+			return arn.ARN{}, fmt.Errorf("%v is a replica of the provider's %v; Options.MultiRegion would let that decrypt", stored, id.arn)
 		}
 	}
-	return arn{}, fmt.Errorf("%v is not one of the provider's keys", stored)
+	return arn.ARN{}, fmt.Errorf("%v is not one of the provider's keys", stored)
 }
 
 // hint returns what to do about keys that cannot decrypt, or nil.

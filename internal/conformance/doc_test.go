@@ -26,6 +26,10 @@ func TestDocumentationWarns(t *testing.T) {
 		// framework/keyring-interface.md and framework/multi-keyring.md, "Security considerations".
 		{"keyprovider", "", "Prefer keys that never leave a secure boundary, such as those of AWS KMS or of an HSM, to raw keys"},
 		{"keyprovider", "RawRSA", "RSA wrapping does not bind the encryption context"},
+		{"keyprovider", "RawECDH", "The encryption context is bound to the wrapped data key: use it for what is not secret but belongs to the message"},
+		{"keyprovider", "NewRawECDHEphemeral", "it can be that of an AWS KMS key"},
+		{"kms", "ECDH", "The encryption context is bound to the wrapped data key, as the wrapping keys are derived from it: use it for what is not secret but belongs to the message"},
+		{"kms", "NewRSA", "It must be of the KMS key, which nothing checks"},
 		{"keyprovider", "NewRawAES", "16, 24 or 32 random bytes"},
 		{"keyprovider", "Multi", "Anyone who can use one of the providers can read the message, so review all"},
 	} {

@@ -6,6 +6,9 @@ import (
 	"go/parser"
 	"go/printer"
 	"go/token"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -18,7 +21,7 @@ import (
 // (framework/transitive-requirements.md, "HKDF commit key").
 func TestCommitKeysAreComparedInConstantTime(t *testing.T) {
 	compared := 0
-	eachNode(t, func(n ast.Node, text string) {
+	eachNode(t, root, func(n ast.Node, text string) {
 		switch n := n.(type) {
 		case *ast.BinaryExpr:
 			if n.Op == token.EQL || n.Op == token.NEQ {
@@ -63,7 +66,7 @@ func isConversion(f ast.Expr) bool {
 // (framework/transitive-requirements.md, "HKDF commit key").
 func TestKeysOfAMessageAreExtractedOnce(t *testing.T) {
 	calls := make(map[string]int)
-	eachNode(t, func(n ast.Node, text string) {
+	eachNode(t, root, func(n ast.Node, text string) {
 		branch, ok := n.(*ast.IfStmt)
 		if !ok || !strings.HasPrefix(text, "if id.Committing()") {
 			return
@@ -82,11 +85,31 @@ func TestKeysOfAMessageAreExtractedOnce(t *testing.T) {
 	require.Equal(t, map[string]int{"Extract": 1, "Expand": 2}, calls)
 }
 
-// eachNode calls f with every node of the root package's source and its text.
-func eachNode(t *testing.T, f func(n ast.Node, text string)) {
+// Nor are the commitment keys of ECDH (framework/key-agreement-schemas.md, "Key
+// Commitment").
+func TestCommitmentKeysOfECDHAreComparedInConstantTime(t *testing.T) {
+	name := regexp.MustCompile(`\bcommitment\b`) // and not commitmentSize
+	var uses []string
+	eachNode(t, filepath.Join(root, "internal", "keywrap"), func(n ast.Node, text string) {
+		function, arguments, call := strings.Cut(text, "(")
+		comparison, ok := n.(*ast.BinaryExpr)
+		if ok && (comparison.Op == token.EQL || comparison.Op == token.NEQ) && !strings.HasPrefix(text, "subtle.") {
+			require.NotRegexp(t, name, text)
+		}
+		if _, ok := n.(*ast.CallExpr); ok && call && name.MatchString(arguments) {
+			uses = append(uses, function)
+		}
+	})
+	slices.Sort(uses)
+	require.Equal(t, []string{"append", "subtle.ConstantTimeCompare"}, slices.Compact(uses), "written and compared, by nothing else")
+}
+
+// eachNode calls f with every node of the source of the package in dir and its
+// text.
+func eachNode(t *testing.T, dir string, f func(n ast.Node, text string)) {
 	t.Helper()
 	fset := token.NewFileSet()
-	for _, name := range sources(t, root) {
+	for _, name := range sources(t, dir) {
 		file, err := parser.ParseFile(fset, name, nil, parser.SkipObjectResolution)
 		require.NoError(t, err)
 		ast.Inspect(file, func(n ast.Node) bool {

@@ -61,6 +61,12 @@ type Reply struct {
 	KeyID          string
 	Plaintext      []byte
 	CiphertextBlob []byte
+
+	EncryptionAlgorithm   string // of Encrypt and Decrypt
+	PublicKey             []byte // of GetPublicKey: DER, SubjectPublicKeyInfo
+	KeySpec, KeyUsage     string // of GetPublicKey
+	SharedSecret          []byte // of DeriveSharedSecret
+	KeyAgreementAlgorithm string // of DeriveSharedSecret
 }
 
 // Intercept lets f see every call before it is answered. If f returns a Reply
@@ -77,7 +83,11 @@ func (r *Reply) answer() (*response, error) {
 	if r.Error != "" {
 		return nil, &apiError{r.Error, r.Message, r.Status}
 	}
-	return &response{KeyId: r.KeyID, Plaintext: r.Plaintext, CiphertextBlob: r.CiphertextBlob, status: r.Status}, nil
+	return &response{
+		KeyId: r.KeyID, Plaintext: r.Plaintext, CiphertextBlob: r.CiphertextBlob, EncryptionAlgorithm: r.EncryptionAlgorithm,
+		PublicKey: r.PublicKey, KeySpec: r.KeySpec, KeyUsage: r.KeyUsage,
+		SharedSecret: r.SharedSecret, KeyAgreementAlgorithm: r.KeyAgreementAlgorithm, status: r.Status,
+	}, nil
 }
 
 // disturb does what tests switched on, and returns the answer if that is one.

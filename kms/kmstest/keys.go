@@ -1,22 +1,35 @@
 package kmstest
 
 import (
+	"cmp"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/ecdh"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/esdk-go/esdk/format"
 )
 
-// key is a symmetric key in one Region. Replicas share aead and id.
+// key is a key in one Region. Replicas share id and material.
 type key struct {
 	partition, region, account, id string
 
-	aead    cipher.AEAD
+	material
 	enabled bool // guarded by Server.mu
+}
+
+// material is what a key computes with: one of the fields below usage.
+type material struct {
+	spec, usage string // as KMS has them: KeySpec, KeyUsage
+
+	aead cipher.AEAD
+	rsa  *rsa.PrivateKey
+	ecc  *ecdh.PrivateKey
 }
 
 func (k *key) arn() string { return arnPrefix(k.partition, k.region, k.account) + "key/" + k.id }
@@ -43,20 +56,21 @@ func (s *Server) CreateKey(region string) (arn string) {
 
 // CreateKeyIn is CreateKey for another account than [Account].
 func (s *Server) CreateKeyIn(account, region string) (arn string) {
-	return s.create(account, newUUID(), region)[0]
+	return s.create(account, newUUID(), newSymmetric(), region)[0]
 }
 
 // CreateMultiRegionKey creates a multi-Region key with a replica in each of the
 // Regions and returns their ARNs in the same order. The ID is the same in all,
 // and what one encrypts the others decrypt.
 func (s *Server) CreateMultiRegionKey(regions ...string) (arns []string) {
-	return s.create(Account, "mrk-"+strings.ReplaceAll(newUUID(), "-", ""), regions...)
+	return s.create(Account, newMultiRegionID(), newSymmetric(), regions...)
 }
 
-func (s *Server) create(account, id string, regions ...string) (arns []string) {
-	material := make([]byte, 32)
-	rand.Read(material) // never fails
-	block, err := aes.NewCipher(material)
+// newSymmetric returns a new AES key.
+func newSymmetric() material {
+	secret := make([]byte, 32)
+	rand.Read(secret) // never fails
+	block, err := aes.NewCipher(secret)
 	if err != nil {
 		panic(err) // 32 bytes are an AES key
 	}
@@ -64,15 +78,21 @@ func (s *Server) create(account, id string, regions ...string) (arns []string) {
 	if err != nil {
 		panic(err) // AES has the block size of GCM
 	}
+	return material{spec: symmetricDefault, usage: encryptDecrypt, aead: aead}
+}
+
+func (s *Server) create(account, id string, m material, regions ...string) (arns []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, region := range regions {
-		k := &key{partitionOf(region), region, account, id, aead, true}
+		k := &key{partitionOf(region), region, account, id, m, true}
 		s.keys[k.arn()] = k
 		arns = append(arns, k.arn())
 	}
 	return arns
 }
+
+func newMultiRegionID() string { return "mrk-" + strings.ReplaceAll(newUUID(), "-", "") }
 
 func newUUID() string {
 	var b [16]byte
@@ -158,8 +178,33 @@ func (s *Server) find(region, id string) (*key, error) {
 // together with the encryption context.
 const blobVersion = 1
 
-// encrypt returns the blob of plaintext.
-func (k *key) encrypt(plaintext []byte, ec map[string]string) ([]byte, error) {
+// encrypt returns plaintext encrypted with the algorithm; empty means
+// SYMMETRIC_DEFAULT.
+func (k *key) encrypt(algorithm string, plaintext []byte, ec map[string]string) ([]byte, error) {
+	if err := k.checkAlgorithm(algorithm, ec); err != nil {
+		return nil, err
+	}
+	if k.rsa != nil {
+		return k.encryptOAEP(algorithm, plaintext)
+	}
+	return k.seal(plaintext, ec)
+}
+
+// checkAlgorithm fails if the key cannot encrypt and decrypt with the
+// algorithm.
+func (k *key) checkAlgorithm(algorithm string, ec map[string]string) error {
+	algorithm = cmp.Or(algorithm, symmetricDefault)
+	if !slices.Contains(k.encryptionAlgorithms(), algorithm) {
+		return exception("InvalidKeyUsageException", "%s has key spec %s and key usage %s, and does not take %s", k.arn(), k.spec, k.usage, algorithm)
+	}
+	if k.rsa != nil && len(ec) > 0 {
+		return exception("ValidationException", "EncryptionContext cannot be given with %s", algorithm)
+	}
+	return nil
+}
+
+// seal returns the blob of plaintext.
+func (k *key) seal(plaintext []byte, ec map[string]string) ([]byte, error) {
 	b := append([]byte{blobVersion, byte(len(k.id))}, k.id...)
 	aad, err := format.AppendEncryptionContext(b[:len(b):len(b)], ec)
 	if err != nil {
@@ -170,8 +215,8 @@ func (k *key) encrypt(plaintext []byte, ec map[string]string) ([]byte, error) {
 	return k.aead.Seal(append(b, iv...), iv, plaintext, aad), nil
 }
 
-// decrypt returns what encrypt made the blob of.
-func (k *key) decrypt(blob []byte, ec map[string]string) ([]byte, error) {
+// unseal returns what seal made the blob of.
+func (k *key) unseal(blob []byte, ec map[string]string) ([]byte, error) {
 	_, sealed, ok := splitBlob(blob)
 	if !ok || len(sealed) < k.aead.NonceSize() {
 		return nil, errInvalidCiphertext

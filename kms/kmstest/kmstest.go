@@ -9,8 +9,9 @@
 // The real client of the AWS SDK talks to it over HTTP, so that signing,
 // retries and the decoding of errors are those of production. Symmetric keys
 // are real AES keys: what one key and encryption context encrypted, no other
-// decrypts. One server is all Regions; the signature of a request tells which
-// one it is for.
+// decrypts. There are RSA keys that decrypt ([Server.CreateRSAKey]) and keys of
+// elliptic curves that agree on secrets ([Server.CreateECCKey]), as real. One
+// server is all Regions; the signature of a request tells which one it is for.
 //
 // Beyond well-behaved keys there are aliases ([Server.CreateAlias]), replicas
 // ([Server.CreateMultiRegionKey]), disabled and forbidden keys
@@ -18,9 +19,12 @@
 // slowness ([Server.SetLatency]) and any other response
 // ([Server.Intercept]). [Server.Calls] tells what was called.
 //
-// It answers GenerateDataKey, GenerateDataKeyWithoutPlaintext, Encrypt,
-// Decrypt, ReEncrypt and DescribeKey. It does not verify signatures: any
-// credentials do. There are no key policies, no grants and no quotas.
+// A [BranchKeyStore] in memory is for providers of hierarchical keys.
+//
+// The server answers GenerateDataKey, GenerateDataKeyWithoutPlaintext, Encrypt,
+// Decrypt, ReEncrypt, GetPublicKey, DeriveSharedSecret and DescribeKey. It does
+// not verify signatures: any credentials do. There are no key policies, no
+// grants and no quotas, and no keys that sign.
 package kmstest
 
 import (
@@ -110,7 +114,15 @@ type Call struct {
 	NumberOfBytes     int    // of GenerateDataKey
 	CiphertextBlob    []byte // of Decrypt and ReEncrypt
 	UserAgent         string
-	Error             string // the exception that was the answer; empty: a result
+
+	SourceKeyID             string // of ReEncrypt, as the request has it
+	SourceEncryptionContext map[string]string
+
+	EncryptionAlgorithm   string // as the request has it; ReEncrypt: the destination's
+	KeyAgreementAlgorithm string // of DeriveSharedSecret
+	PublicKey             []byte // of DeriveSharedSecret: DER, SubjectPublicKeyInfo
+
+	Error string // the exception that was the answer; empty: a result
 }
 
 // Calls returns the calls that were answered so far, in the order of their

@@ -1,6 +1,7 @@
 package kmstest
 
 import (
+	"cmp"
 	"crypto/rand"
 	"strings"
 )
@@ -24,6 +25,10 @@ func (s *Server) perform(call Call, req *request) (*response, error) {
 		return s.decrypt(call, req)
 	case "ReEncrypt":
 		return s.reEncrypt(call, req)
+	case "GetPublicKey":
+		return s.publicKey(call, req)
+	case "DeriveSharedSecret":
+		return s.agree(call, req)
 	case "DescribeKey":
 		return s.describe(call, req)
 	}
@@ -61,7 +66,7 @@ func (s *Server) generate(call Call, req *request) (*response, error) {
 	}
 	plaintext := make([]byte, size)
 	rand.Read(plaintext) // never fails
-	blob, err := k.encrypt(plaintext, req.EncryptionContext)
+	blob, err := k.encrypt(symmetricDefault, plaintext, req.EncryptionContext)
 	if err != nil {
 		return nil, err
 	}
@@ -76,23 +81,23 @@ func (s *Server) encrypt(call Call, req *request) (*response, error) {
 	if n := len(req.Plaintext); n < 1 || n > maxPlaintext {
 		return nil, exception("ValidationException", "Plaintext of %d bytes; 1 to %d are possible", n, maxPlaintext)
 	}
-	blob, err := k.encrypt(req.Plaintext, req.EncryptionContext)
+	blob, err := k.encrypt(req.EncryptionAlgorithm, req.Plaintext, req.EncryptionContext)
 	if err != nil {
 		return nil, err
 	}
-	return &response{KeyId: k.arn(), CiphertextBlob: blob, EncryptionAlgorithm: "SYMMETRIC_DEFAULT"}, nil
+	return &response{KeyId: k.arn(), CiphertextBlob: blob, EncryptionAlgorithm: cmp.Or(req.EncryptionAlgorithm, symmetricDefault)}, nil
 }
 
 func (s *Server) decrypt(call Call, req *request) (*response, error) {
-	k, plaintext, err := s.open(call.Op, call.Region, req.KeyId, req.CiphertextBlob, req.EncryptionContext)
+	k, plaintext, err := s.open(call.Op, call.Region, req.KeyId, req.EncryptionAlgorithm, req.CiphertextBlob, req.EncryptionContext)
 	if err != nil {
 		return nil, err
 	}
-	return &response{KeyId: k.arn(), Plaintext: plaintext, EncryptionAlgorithm: "SYMMETRIC_DEFAULT"}, nil
+	return &response{KeyId: k.arn(), Plaintext: plaintext, EncryptionAlgorithm: cmp.Or(req.EncryptionAlgorithm, symmetricDefault)}, nil
 }
 
 func (s *Server) reEncrypt(call Call, req *request) (*response, error) {
-	from, plaintext, err := s.open("ReEncryptFrom", call.Region, req.SourceKeyId, req.CiphertextBlob, req.SourceEncryptionContext)
+	from, plaintext, err := s.open("ReEncryptFrom", call.Region, req.SourceKeyId, req.SourceEncryptionAlgorithm, req.CiphertextBlob, req.SourceEncryptionContext)
 	if err != nil {
 		return nil, err
 	}
@@ -100,29 +105,40 @@ func (s *Server) reEncrypt(call Call, req *request) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	blob, err := to.encrypt(plaintext, req.DestinationEncryptionContext)
+	blob, err := to.encrypt(req.DestinationEncryptionAlgorithm, plaintext, req.DestinationEncryptionContext)
 	if err != nil {
 		return nil, err
 	}
-	return &response{KeyId: to.arn(), SourceKeyId: from.arn(), CiphertextBlob: blob}, nil
+	return &response{
+		KeyId: to.arn(), SourceKeyId: from.arn(), CiphertextBlob: blob,
+		SourceEncryptionAlgorithm:      cmp.Or(req.SourceEncryptionAlgorithm, symmetricDefault),
+		DestinationEncryptionAlgorithm: cmp.Or(req.DestinationEncryptionAlgorithm, symmetricDefault),
+	}, nil
 }
 
 // open decrypts a blob with the key that the request names, or else with the
-// one that the blob names.
-func (s *Server) open(op, region, id string, blob []byte, ec map[string]string) (*key, []byte, error) {
+// one that the blob names, as those of symmetric keys do.
+func (s *Server) open(op, region, id, algorithm string, blob []byte, ec map[string]string) (*key, []byte, error) {
 	if n := len(blob); n < 1 || n > maxBlob {
 		return nil, nil, exception("ValidationException", "CiphertextBlob of %d bytes; 1 to %d are possible", n, maxBlob)
 	}
 	made, _, ok := splitBlob(blob)
-	if id == "" {
-		id = made
-	}
-	if id == "" {
-		return nil, nil, errInvalidCiphertext
+	if oaepHash(algorithm) == nil {
+		id = cmp.Or(id, made)
+		if id == "" {
+			return nil, nil, errInvalidCiphertext
+		}
 	}
 	k, err := s.use(op, region, id)
+	if err == nil {
+		err = k.checkAlgorithm(algorithm, ec)
+	}
 	if err != nil {
 		return nil, nil, err
+	}
+	if k.rsa != nil {
+		plaintext, err := k.decryptOAEP(algorithm, blob)
+		return k, plaintext, err
 	}
 	if !ok {
 		return nil, nil, errInvalidCiphertext
@@ -130,7 +146,7 @@ func (s *Server) open(op, region, id string, blob []byte, ec map[string]string) 
 	if made != k.id {
 		return nil, nil, exception("IncorrectKeyException", "the ciphertext is of another key than the request names")
 	}
-	plaintext, err := k.decrypt(blob, ec)
+	plaintext, err := k.unseal(blob, ec)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -150,7 +166,8 @@ func (s *Server) describe(call Call, req *request) (*response, error) {
 		state = "Disabled"
 	}
 	return &response{KeyMetadata: &keyMetadata{
-		AWSAccountId: k.account, Arn: k.arn(), KeyId: k.id, KeySpec: "SYMMETRIC_DEFAULT", KeyState: state,
-		KeyUsage: "ENCRYPT_DECRYPT", Enabled: k.enabled, MultiRegion: strings.HasPrefix(k.id, "mrk-"),
+		AWSAccountId: k.account, Arn: k.arn(), KeyId: k.id, KeySpec: k.spec, KeyState: state,
+		KeyUsage: k.usage, Enabled: k.enabled, MultiRegion: strings.HasPrefix(k.id, "mrk-"),
+		EncryptionAlgorithms: k.encryptionAlgorithms(), KeyAgreementAlgorithms: k.keyAgreementAlgorithms(),
 	}}, nil
 }

@@ -33,6 +33,12 @@ type request struct {
 	GrantTokens                  []string
 	NumberOfBytes                int
 	KeySpec                      string
+
+	EncryptionAlgorithm            string
+	SourceEncryptionAlgorithm      string
+	DestinationEncryptionAlgorithm string
+	KeyAgreementAlgorithm          string
+	PublicKey                      []byte
 }
 
 // response has the results of all operations.
@@ -44,12 +50,23 @@ type response struct {
 	EncryptionAlgorithm string       `json:",omitempty"`
 	KeyMetadata         *keyMetadata `json:",omitempty"`
 
+	SourceEncryptionAlgorithm      string   `json:",omitempty"`
+	DestinationEncryptionAlgorithm string   `json:",omitempty"`
+	PublicKey                      []byte   `json:",omitempty"`
+	KeySpec                        string   `json:",omitempty"`
+	KeyUsage                       string   `json:",omitempty"`
+	EncryptionAlgorithms           []string `json:",omitempty"`
+	KeyAgreementAlgorithms         []string `json:",omitempty"`
+	KeyAgreementAlgorithm          string   `json:",omitempty"`
+	SharedSecret                   []byte   `json:",omitempty"`
+
 	status int
 }
 
 type keyMetadata struct {
 	AWSAccountId, Arn, KeyId, KeySpec, KeyState, KeyUsage string
 	Enabled, MultiRegion                                  bool
+	EncryptionAlgorithms, KeyAgreementAlgorithms          []string `json:",omitempty"`
 }
 
 // apiError is an exception of the KMS API.
@@ -124,10 +141,16 @@ func parse(r *http.Request) (Call, *request, error) {
 	call.KeyID, call.EncryptionContext = req.KeyId, maps.Clone(req.EncryptionContext)
 	if op == "ReEncrypt" {
 		call.KeyID, call.EncryptionContext = req.DestinationKeyId, maps.Clone(req.DestinationEncryptionContext)
+		call.SourceKeyID, call.SourceEncryptionContext = req.SourceKeyId, maps.Clone(req.SourceEncryptionContext)
 	}
 	call.GrantTokens = slices.Clone(req.GrantTokens)
 	call.NumberOfBytes = req.NumberOfBytes
 	call.CiphertextBlob = slices.Clone(req.CiphertextBlob)
+	call.EncryptionAlgorithm, call.KeyAgreementAlgorithm = req.EncryptionAlgorithm, req.KeyAgreementAlgorithm
+	if op == "ReEncrypt" {
+		call.EncryptionAlgorithm = req.DestinationEncryptionAlgorithm
+	}
+	call.PublicKey = slices.Clone(req.PublicKey)
 	return call, &req, nil
 }
 

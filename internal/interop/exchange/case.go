@@ -28,7 +28,8 @@ type Case struct {
 	Suite  string `json:"suite"` // four hexadecimal digits
 	Keys   []Key  `json:"keys"`  // all encrypt, the first generates
 	Reader int    `json:"reader"`
-	// ReadWith, if set, decrypts instead of Keys[Reader]: another replica.
+	// ReadWith, if set, decrypts instead of Keys[Reader]: another replica, or
+	// the other party's key.
 	ReadWith *Key `json:"readWith,omitempty"`
 	// Discovery means to decrypt with any KMS key of the account.
 	Discovery   bool              `json:"discovery,omitempty"`
@@ -49,12 +50,14 @@ type Case struct {
 
 // A Key is a wrapping key of a case.
 type Key struct {
-	Type      string `json:"type"` // aes, rsa, kms, mrk (a multi-Region key of KMS)
+	Type      string `json:"type"` // aes, rsa, ecdh, kms, mrk (a multi-Region key of KMS), kms-rsa, kms-ecdh
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name"` // the ARN of a KMS key
 	AES       []byte `json:"aes,omitempty"`
 	Padding   string `json:"padding,omitempty"`  // as RSAPadding.String
-	Public    []byte `json:"public,omitempty"`   // DER, PKIX
+	Curve     string `json:"curve,omitempty"`    // P256, P384, P521
+	Schema    string `json:"schema,omitempty"`   // static, ephemeral, discovery
+	Public    []byte `json:"public,omitempty"`   // DER, PKIX; with ECDH, the recipient's
 	Private   []byte `json:"private,omitempty"`  // DER, PKCS #8
 	Endpoint  string `json:"endpoint,omitempty"` // of KMS; empty: that of the environment
 }
@@ -122,6 +125,10 @@ func (k *Key) provider(ctx context.Context) (keyprovider.MasterKeyProvider, erro
 				return keyprovider.NewRawRSA(k.Namespace, k.Name, pub.(*rsa.PublicKey), priv.(*rsa.PrivateKey), p)
 			}
 		}
+	case "ecdh":
+		return k.ecdhProvider()
+	case "kms-rsa", "kms-ecdh":
+		return k.asymmetricProvider(ctx)
 	case "kms", "mrk":
 		opts, err := k.options(ctx)
 		if err != nil {

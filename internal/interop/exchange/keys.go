@@ -21,7 +21,7 @@ const namespace = "esdk interop"
 // rawKeys are the keys by a name that tells the padding too.
 type rawKeys map[string]Key
 
-// loadKeys reads the keys, making them if there are none.
+// loadKeys reads the keys, making those that are not there.
 func loadKeys() (rawKeys, error) {
 	b, err := os.ReadFile(keysFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -35,6 +35,13 @@ func loadKeys() (rawKeys, error) {
 	}
 	var keys rawKeys
 	if err := json.Unmarshal(b, &keys); err != nil {
+		return nil, err
+	}
+	added, err := addECDHKeys(keys)
+	if err == nil && added {
+		err = writeKeys(keys)
+	}
+	if err != nil {
 		return nil, err
 	}
 	rsa := keys["rsa"]
@@ -65,6 +72,10 @@ func makeKeys() error {
 		return err
 	}
 	keys["rsa"] = Key{Type: "rsa", Namespace: namespace, Name: "rsa-2048", Public: public, Private: private}
+	return writeKeys(keys)
+}
+
+func writeKeys(keys rawKeys) error {
 	b, err := json.MarshalIndent(keys, "", "\t")
 	if err != nil {
 		return err

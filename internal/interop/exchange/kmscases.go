@@ -66,15 +66,16 @@ const (
 	mrkKeys     = "INTEROP_MRK_KEYS" // ARNs of replicas
 )
 
-// serveKMS runs a command with kmstest's server, whose address and multi-Region
-// keys the environment names.
+// serveKMS runs a command with kmstest's server, whose address, multi-Region
+// and asymmetric keys the environment names.
 func serveKMS(ctx context.Context, command []string) error {
 	server := kmstest.NewServer()
 	defer server.Close()
 	c := exec.CommandContext(ctx, command[0], command[1:]...)
 	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
 	c.Env = append([]string{"AWS_ACCESS_KEY_ID=kmstest", "AWS_SECRET_ACCESS_KEY=kmstest", "AWS_REGION=us-east-1"}, os.Environ()...)
-	c.Env = append(c.Env, mrkEndpoint+"="+server.URL(), mrkKeys+"="+strings.Join(server.CreateMultiRegionKey("us-east-1", "eu-west-1"), " "))
+	c.Env = append(c.Env, mrkEndpoint+"="+server.URL(), mrkKeys+"="+strings.Join(server.CreateMultiRegionKey("us-east-1", "eu-west-1"), " "),
+		asymmetricKeys+"="+strings.Join(createAsymmetric(server), " "))
 	return c.Run()
 }
 

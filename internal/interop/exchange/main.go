@@ -48,12 +48,18 @@ func makeCases(ctx context.Context, name string) error {
 	all = append(all, framingCases(keys)...)
 	all = append(all, keyCases(keys)...)
 	all = append(all, contextCases(keys)...)
+	all = append(all, ecdhCases(keys)...)
 	onKMS, err := kmsCases(ctx, keys)
 	if err != nil {
 		return err
 	}
 	all = append(all, onKMS...)
 	all = append(all, multiRegionCases()...)
+	asymmetric, err := asymmetricCases(ctx, keys)
+	if err != nil {
+		return err
+	}
+	all = append(all, asymmetric...)
 	for i := range all {
 		if err := all[i].encrypt(ctx); err != nil {
 			return fmt.Errorf("%s: %w", all[i].ID, err)

@@ -23,7 +23,7 @@ type base struct {
 	key      Key // decrypts it
 	context  map[string]string
 	required []string
-	dataKey  []byte // if the key is an RSA key
+	dataKey  []byte // unless the key is a raw AES key
 }
 
 // sealedAgain stands among the alterations of a message whose tags were made again.
@@ -42,11 +42,11 @@ func bases(testdata string, keys rawKeys) ([]base, error) {
 	}
 	for i, s := range stored {
 		name := s.Keys[i%len(s.Keys)]
-		if len(s.Message) > maxBase || strings.HasPrefix(name, "rsa") && i%4 != 0 { // of RSA keys few
+		if len(s.Message) > maxBase || strings.HasPrefix(name, "rsa") && i%4 != 0 || strings.HasPrefix(name, "ecdh") && i%2 != 0 { // few of these
 			continue
 		}
 		b := base{message: s.Message, key: keys[name], context: s.Context, required: s.Required}
-		if b.key.Type == "rsa" {
+		if b.key.Type != "aes" {
 			if err := b.unwrap(); err != nil {
 				return nil, fmt.Errorf("%s: %w", s.Name, err)
 			}
@@ -70,8 +70,8 @@ func bases(testdata string, keys rawKeys) ([]base, error) {
 	return all, nil
 }
 
-// unwrap gets the message's data key, to which RSA binds no encryption context:
-// with it the message can be sealed again although the entry stays.
+// unwrap gets the message's data key, with which it can be sealed again although
+// the entry stays. RSA binds no encryption context to it, key agreement does.
 func (b *base) unwrap() error {
 	p, err := b.key.provider(context.Background())
 	if err != nil {
@@ -81,7 +81,10 @@ func (b *base) unwrap() error {
 	if err != nil {
 		return err
 	}
-	key, err := p.DecryptDataKey(context.Background(), &keyprovider.Request{Suite: h.Suite}, h.EncryptedDataKeys)
+	for _, k := range b.required {
+		h.EncryptionContext[k] = b.context[k]
+	}
+	key, err := p.DecryptDataKey(context.Background(), &keyprovider.Request{Suite: h.Suite, EncryptionContext: h.EncryptionContext}, h.EncryptedDataKeys)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/esdk-go/esdk/suite"
 )
@@ -34,8 +35,8 @@ type Stored struct {
 // maxStored is the longest message that is stored, in bytes.
 const maxStored = 6000
 
-// store writes a choice of what the peers wrote, and of that altered, to the
-// folder.
+// store adds a choice of what the peers wrote, and of that altered, to what the
+// folder has. Messages that are there by name stay as they are.
 func store(work, folder string) error {
 	names, err := keyNames()
 	if err != nil {
@@ -47,7 +48,9 @@ func store(work, folder string) error {
 		if err != nil {
 			return err
 		}
-		good = append(good, choose(all)...)
+		agreed := slices.DeleteFunc(slices.Clone(all), func(s Stored) bool { return s.group != "ECDH" })
+		good = append(good, choose(slices.DeleteFunc(slices.Clone(all), func(s Stored) bool { return s.group == "ECDH" }))...)
+		good = append(good, choose(agreed)...)
 		for _, s := range all {
 			// Two of the suites of each peer are altered.
 			n := slices.IndexFunc(alteredSuites, func(id suite.ID) bool { return s.Suite == fmt.Sprintf("%04x", uint16(id)) })
@@ -65,7 +68,7 @@ func store(work, folder string) error {
 			}
 		}
 	}
-	return errors.Join(writeStored(filepath.Join(folder, "messages.json"), good), writeStored(filepath.Join(folder, "altered.json"), bad))
+	return errors.Join(addStored(filepath.Join(folder, "messages.json"), good), addStored(filepath.Join(folder, "altered.json"), bad))
 }
 
 // peerMessages returns the messages that the peer wrote, but for long ones and
@@ -90,10 +93,20 @@ func peerMessages(work, peer string, names map[string]string) ([]Stored, error) 
 		if r.Message == nil || len(r.Message) > maxStored || c.Keys[0].Type == "kms" || c.Keys[0].Type == "mrk" {
 			continue
 		}
+		if strings.HasPrefix(c.Group, "KMS") { // under a key of a server that is gone
+			continue
+		}
 		s := Stored{Name: peer + "/" + c.ID, Peer: peer, Suite: c.Suite, Context: c.Context, Required: c.Required,
 			FrameLength: c.FrameLength, Length: c.Length, SHA256: c.hash(), Message: r.Message, group: c.Group}
 		for k := range c.Keys {
-			s.Keys = append(s.Keys, names[c.Keys[k].id()])
+			reader := &c.Keys[k]
+			switch {
+			case k == c.Reader && c.ReadWith != nil:
+				reader = c.ReadWith
+			case reader.Schema == "ephemeral": // only the recipient reads
+				reader = &Key{Name: ecdhName(reader.Curve, "discovery")}
+			}
+			s.Keys = append(s.Keys, names[reader.id()])
 		}
 		all = append(all, s)
 	}
@@ -128,7 +141,26 @@ func choose(all []Stored) []Stored {
 	return slices.DeleteFunc(slices.Clone(all), func(s Stored) bool { return !chosen[s.Name] })
 }
 
-// writeStored writes one message a line.
+// addStored adds messages to the file, one a line.
+func addStored(name string, messages []Stored) error {
+	var all []Stored
+	b, err := os.ReadFile(name)
+	if err == nil {
+		err = json.Unmarshal(b, &all)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, s := range messages {
+		if !slices.ContainsFunc(all, func(t Stored) bool { return t.Name == s.Name }) {
+			all = append(all, s)
+		}
+	}
+	return writeStored(name, all)
+}
+
 func writeStored(name string, all []Stored) error {
 	var b bytes.Buffer
 	for i := range all {

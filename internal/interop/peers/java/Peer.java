@@ -31,16 +31,22 @@ import software.amazon.cryptography.materialproviders.model.CreateAwsKmsMrkKeyri
 import software.amazon.cryptography.materialproviders.model.CreateDefaultCryptographicMaterialsManagerInput;
 import software.amazon.cryptography.materialproviders.model.CreateMultiKeyringInput;
 import software.amazon.cryptography.materialproviders.model.CreateRawAesKeyringInput;
+import software.amazon.cryptography.materialproviders.model.CreateRawEcdhKeyringInput;
 import software.amazon.cryptography.materialproviders.model.CreateRawRsaKeyringInput;
 import software.amazon.cryptography.materialproviders.model.CreateRequiredEncryptionContextCMMInput;
 import software.amazon.cryptography.materialproviders.model.DiscoveryFilter;
+import software.amazon.cryptography.materialproviders.model.EphemeralPrivateKeyToStaticPublicKeyInput;
 import software.amazon.cryptography.materialproviders.model.MaterialProvidersConfig;
 import software.amazon.cryptography.materialproviders.model.PaddingScheme;
+import software.amazon.cryptography.materialproviders.model.PublicKeyDiscoveryInput;
+import software.amazon.cryptography.materialproviders.model.RawEcdhStaticConfigurations;
+import software.amazon.cryptography.materialproviders.model.RawPrivateKeyToStaticPublicKeyInput;
+import software.amazon.cryptography.primitives.model.ECDHCurveSpec;
 
 /** Reads cases, decrypts their messages and writes its own; see ../../README.md. */
 public final class Peer {
   static final class Key {
-    String type, namespace, name, aes, padding, endpoint;
+    String type, namespace, name, aes, padding, curve, schema, endpoint;
     @com.google.gson.annotations.SerializedName("public") String publicKey;
     @com.google.gson.annotations.SerializedName("private") String privateKey;
   }
@@ -190,6 +196,16 @@ public final class Peer {
                 .publicKey(pem("PUBLIC", key.publicKey))
                 .privateKey(pem("PRIVATE", key.privateKey))
                 .build());
+      case "ecdh":
+        return providers.CreateRawEcdhKeyring(
+            CreateRawEcdhKeyringInput.builder()
+                .curveSpec(ECDHCurveSpec.valueOf("ECC_NIST_" + key.curve))
+                .KeyAgreementScheme(scheme(key))
+                .build());
+      case "kms-rsa":
+        return Asymmetric.rsa(key, client(key));
+      case "kms-ecdh":
+        return Asymmetric.ecdh(key, client(key));
       case "mrk":
         return providers.CreateAwsKmsMrkKeyring(
             CreateAwsKmsMrkKeyringInput.builder().kmsKeyId(key.name).kmsClient(client(key)).build());
@@ -197,6 +213,35 @@ public final class Peer {
         return providers.CreateAwsKmsKeyring(
             CreateAwsKmsKeyringInput.builder().kmsKeyId(key.name).kmsClient(client(key)).build());
     }
+  }
+
+  static RawEcdhStaticConfigurations scheme(Key key) {
+    RawEcdhStaticConfigurations.Builder b = RawEcdhStaticConfigurations.builder();
+    switch (key.schema) {
+      case "static":
+        return b.RawPrivateKeyToStaticPublicKey(
+                RawPrivateKeyToStaticPublicKeyInput.builder()
+                    .senderStaticPrivateKey(pem("PRIVATE", key.privateKey))
+                    .recipientPublicKey(der(key.publicKey))
+                    .build())
+            .build();
+      case "ephemeral":
+        return b.EphemeralPrivateKeyToStaticPublicKey(
+                EphemeralPrivateKeyToStaticPublicKeyInput.builder()
+                    .recipientPublicKey(der(key.publicKey))
+                    .build())
+            .build();
+      default:
+        return b.PublicKeyDiscovery(
+                PublicKeyDiscoveryInput.builder()
+                    .recipientStaticPrivateKey(pem("PRIVATE", key.privateKey))
+                    .build())
+            .build();
+    }
+  }
+
+  static ByteBuffer der(String key) {
+    return ByteBuffer.wrap(Base64.getDecoder().decode(key));
   }
 
   static PaddingScheme padding(String name) {

@@ -17,6 +17,7 @@ import (
 
 	mpl "github.com/aws/aws-cryptographic-material-providers-library/releases/go/mpl/awscryptographymaterialproviderssmithygenerated"
 	mpltypes "github.com/aws/aws-cryptographic-material-providers-library/releases/go/mpl/awscryptographymaterialproviderssmithygeneratedtypes"
+	primitivestypes "github.com/aws/aws-cryptographic-material-providers-library/releases/go/primitives/awscryptographyprimitivessmithygeneratedtypes"
 	sdk "github.com/aws/aws-encryption-sdk/releases/go/encryption-sdk/awscryptographyencryptionsdksmithygenerated"
 	sdktypes "github.com/aws/aws-encryption-sdk/releases/go/encryption-sdk/awscryptographyencryptionsdksmithygeneratedtypes"
 	"github.com/aws/aws-sdk-go-v2/config"
@@ -41,8 +42,8 @@ type testCase struct {
 }
 
 type key struct {
-	Type, Namespace, Name, Padding, Endpoint string
-	AES, Public, Private                     []byte
+	Type, Namespace, Name, Padding, Endpoint, Curve, Schema string
+	AES, Public, Private                                    []byte
 }
 
 type result struct {
@@ -252,15 +253,38 @@ func (p *peer) keyring(ctx context.Context, k *key) (mpltypes.IKeyring, error) {
 			PaddingScheme: paddings[k.Padding],
 			PublicKey:     pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: k.Public}),
 			PrivateKey:    pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: k.Private})})
+	case "ecdh":
+		return p.providers.CreateRawEcdhKeyring(ctx, mpltypes.CreateRawEcdhKeyringInput{
+			CurveSpec: primitivestypes.ECDHCurveSpec("ECC_NIST_" + k.Curve), KeyAgreementScheme: k.scheme()})
 	}
 	client, err := k.client(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if k.Type == "mrk" {
+	switch k.Type {
+	case "kms-rsa":
+		return p.kmsRSA(ctx, k, client)
+	case "kms-ecdh":
+		return p.kmsECDH(ctx, k, client)
+	case "mrk":
 		return p.providers.CreateAwsKmsMrkKeyring(ctx, mpltypes.CreateAwsKmsMrkKeyringInput{KmsClient: client, KmsKeyId: k.Name})
 	}
 	return p.providers.CreateAwsKmsKeyring(ctx, mpltypes.CreateAwsKmsKeyringInput{KmsClient: client, KmsKeyId: k.Name})
+}
+
+// scheme gives the key agreement scheme of an ECDH key.
+func (k *key) scheme() mpltypes.RawEcdhStaticConfigurations {
+	private := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: k.Private})
+	switch k.Schema {
+	case "static":
+		return &mpltypes.RawEcdhStaticConfigurationsMemberRawPrivateKeyToStaticPublicKey{
+			Value: mpltypes.RawPrivateKeyToStaticPublicKeyInput{SenderStaticPrivateKey: private, RecipientPublicKey: k.Public}}
+	case "ephemeral":
+		return &mpltypes.RawEcdhStaticConfigurationsMemberEphemeralPrivateKeyToStaticPublicKey{
+			Value: mpltypes.EphemeralPrivateKeyToStaticPublicKeyInput{RecipientPublicKey: k.Public}}
+	}
+	return &mpltypes.RawEcdhStaticConfigurationsMemberPublicKeyDiscovery{
+		Value: mpltypes.PublicKeyDiscoveryInput{RecipientStaticPrivateKey: private}}
 }
 
 // discovery gives the keyring for any key of the account of k.

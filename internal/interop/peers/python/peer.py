@@ -5,6 +5,7 @@ import hashlib
 import json
 import sys
 
+import asymmetric
 import boto3
 from aws_cryptographic_material_providers.mpl import AwsCryptographicMaterialProviders
 from aws_cryptographic_material_providers.mpl.config import MaterialProvidersConfig
@@ -60,12 +61,38 @@ def keyring(key):
                 private_key=pem("PRIVATE", key["private"]),
             )
         )
+    if key["type"] == "ecdh":
+        return providers.create_raw_ecdh_keyring(
+            mpl.CreateRawEcdhKeyringInput(curve_spec="ECC_NIST_" + key["curve"], key_agreement_scheme=scheme(key))
+        )
+    if key["type"] == "kms-rsa":
+        return asymmetric.rsa(providers, key, kms_client(key), pem)
+    if key["type"] == "kms-ecdh":
+        return asymmetric.ecdh(providers, key, kms_client(key))
     if key["type"] == "mrk":
         return providers.create_aws_kms_mrk_keyring(
             mpl.CreateAwsKmsMrkKeyringInput(kms_key_id=key["name"], kms_client=kms_client(key))
         )
     return providers.create_aws_kms_keyring(
         mpl.CreateAwsKmsKeyringInput(kms_key_id=key["name"], kms_client=kms_client(key))
+    )
+
+
+def scheme(key):
+    """Gives the key agreement scheme of an ECDH key."""
+    if key["schema"] == "static":
+        return mpl.RawEcdhStaticConfigurationsRawPrivateKeyToStaticPublicKey(
+            mpl.RawPrivateKeyToStaticPublicKeyInput(
+                sender_static_private_key=pem("PRIVATE", key["private"]),
+                recipient_public_key=base64.b64decode(key["public"]),
+            )
+        )
+    if key["schema"] == "ephemeral":
+        return mpl.RawEcdhStaticConfigurationsEphemeralPrivateKeyToStaticPublicKey(
+            mpl.EphemeralPrivateKeyToStaticPublicKeyInput(recipient_public_key=base64.b64decode(key["public"]))
+        )
+    return mpl.RawEcdhStaticConfigurationsPublicKeyDiscovery(
+        mpl.PublicKeyDiscoveryInput(recipient_static_private_key=pem("PRIVATE", key["private"]))
     )
 
 

@@ -1,12 +1,16 @@
 //! Reads cases, decrypts their messages and writes its own; see ../../../README.md.
 
+mod asymmetric;
+
+use aws_esdk::aws_cryptography_primitives::types::EcdhCurveSpec;
 use aws_esdk::client::Client;
 use aws_esdk::material_providers::client::Client as Providers;
 use aws_esdk::material_providers::types::cryptographic_materials_manager::CryptographicMaterialsManagerRef;
 use aws_esdk::material_providers::types::keyring::KeyringRef;
 use aws_esdk::material_providers::types::material_providers_config::MaterialProvidersConfig;
 use aws_esdk::material_providers::types::{
-    AesWrappingAlg, DiscoveryFilter, EsdkAlgorithmSuiteId as Suite, EsdkCommitmentPolicy, PaddingScheme,
+    AesWrappingAlg, DiscoveryFilter, EphemeralPrivateKeyToStaticPublicKeyInput, EsdkAlgorithmSuiteId as Suite, EsdkCommitmentPolicy,
+    PaddingScheme, PublicKeyDiscoveryInput, RawEcdhStaticConfigurations, RawPrivateKeyToStaticPublicKeyInput,
 };
 use aws_esdk::types::aws_encryption_sdk_config::AwsEncryptionSdkConfig;
 use base64::{prelude::BASE64_STANDARD, Engine};
@@ -49,6 +53,10 @@ struct Key {
     aes: String,
     #[serde(default)]
     padding: String,
+    #[serde(default)]
+    curve: String,
+    #[serde(default)]
+    schema: String,
     #[serde(default)]
     public: String,
     #[serde(default)]
@@ -206,6 +214,9 @@ async fn keyring(providers: &Providers, key: &Key) -> Result<KeyringRef> {
             let call = call.public_key(pem("PUBLIC", &key.public)).private_key(pem("PRIVATE", &key.private));
             Ok(call.padding_scheme(padding).send().await?)
         }
+        "ecdh" => Ok(providers.create_raw_ecdh_keyring().curve_spec(curve(key)).key_agreement_scheme(scheme(key)?).send().await?),
+        "kms-rsa" => asymmetric::rsa(providers, key).await,
+        "kms-ecdh" => asymmetric::ecdh(providers, key).await,
         "mrk" => {
             let call = providers.create_aws_kms_mrk_keyring().kms_key_id(&key.name);
             Ok(call.kms_client(kms_client(key).await).send().await?)
@@ -215,6 +226,34 @@ async fn keyring(providers: &Providers, key: &Key) -> Result<KeyringRef> {
             Ok(call.kms_client(kms_client(key).await).send().await?)
         }
     }
+}
+
+fn curve(key: &Key) -> EcdhCurveSpec {
+    match key.curve.as_str() {
+        "P256" => EcdhCurveSpec::EccNistP256,
+        "P384" => EcdhCurveSpec::EccNistP384,
+        _ => EcdhCurveSpec::EccNistP521,
+    }
+}
+
+/// Gives the key agreement scheme of an ECDH key.
+fn scheme(key: &Key) -> Result<RawEcdhStaticConfigurations> {
+    let public = BASE64_STANDARD.decode(&key.public)?;
+    let private = pem("PRIVATE", &key.private);
+    Ok(match key.schema.as_str() {
+        "static" => RawEcdhStaticConfigurations::RawPrivateKeyToStaticPublicKey(
+            RawPrivateKeyToStaticPublicKeyInput::builder()
+                .sender_static_private_key(private)
+                .recipient_public_key(public)
+                .build()?,
+        ),
+        "ephemeral" => RawEcdhStaticConfigurations::EphemeralPrivateKeyToStaticPublicKey(
+            EphemeralPrivateKeyToStaticPublicKeyInput::builder().recipient_public_key(public).build()?,
+        ),
+        _ => RawEcdhStaticConfigurations::PublicKeyDiscovery(
+            PublicKeyDiscoveryInput::builder().recipient_static_private_key(private).build()?,
+        ),
+    })
 }
 
 /// Gives a client for the Region of the key.

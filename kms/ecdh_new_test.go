@@ -1,0 +1,181 @@
+package kms_test
+
+import (
+	"context"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/stretchr/testify/require"
+
+	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/kmstest"
+	"github.com/esdk-go/esdk/suite"
+)
+
+func TestNewECDHRefusesWhatCannotWork(t *testing.T) {
+	opts := &kms.Options{ClientFor: clientFor}
+	p256, p384 := eccKey(t, ecdh.P256()).PublicKey(), eccKey(t, ecdh.P384()).PublicKey()
+	x25519 := eccKey(t, ecdh.X25519()).PublicKey()
+	for want, test := range map[string]struct {
+		arn            string
+		pub, recipient *ecdh.PublicKey
+		opts           *kms.Options
+	}{
+		`"" is not an ARN`:        {"", p256, p256, opts},
+		`"alias/a" is not an ARN`: {"alias/a", p256, p256, opts},
+		"is the ARN of an alias":  {"arn:aws:kms:us-east-1:1:alias/a", p256, p256, opts},
+		`is not an ARN`:           {idOf(key1), p256, p256, opts},
+		"both Options.Config and": {key1, p256, p256, &kms.Options{Config: &aws.Config{}, ClientFor: clientFor}},
+		"X25519 is not supported; the curves are P-256, P-384 and P-521": {key1, x25519, p256, opts},
+		"public key of " + key1 + ": a key without a curve":              {key1, &ecdh.PublicKey{}, p256, opts},
+		"a kms_test.stub, has no method GetPublicKey":                    {key1, nil, p256, opts},
+	} {
+		p, err := kms.NewECDHStatic(t.Context(), test.arn, test.pub, test.recipient, test.opts)
+		require.Nil(t, p)
+		require.ErrorContains(t, err, "kms: ")
+		require.ErrorContains(t, err, want)
+		p, err = kms.NewECDHDiscovery(t.Context(), test.arn, test.pub, test.opts)
+		require.Nil(t, p)
+		require.ErrorContains(t, err, "kms: ")
+		require.ErrorContains(t, err, want)
+	}
+	for want, recipient := range map[string]*ecdh.PublicKey{
+		"recipient's public key: nil key":                        nil,
+		"recipient's public key: X25519 is not supported":        x25519,
+		"recipient's public key: a key without a curve":          {},
+		"the sender's key is on P-256, the recipient's on P-384": p384,
+	} {
+		p, err := kms.NewECDHStatic(t.Context(), key1, p256, recipient, opts)
+		require.Nil(t, p)
+		require.ErrorContains(t, err, "kms: "+want)
+	}
+}
+
+func TestNewECDHAsksForThePublicKeyUnlessItIsGiven(t *testing.T) {
+	s := newServer(t)
+	arn := s.CreateECCKey("eu-west-1", ecdh.P256())
+	peer := eccKey(t, ecdh.P256()).PublicKey()
+	opts := &kms.Options{Config: s.Config(), GrantTokens: []string{"grant"}}
+	for _, build := range []func(pub *ecdh.PublicKey) *kms.ECDH{
+		func(pub *ecdh.PublicKey) *kms.ECDH { return newECDHStatic(t, arn, pub, peer, opts) },
+		func(pub *ecdh.PublicKey) *kms.ECDH { return newECDHDiscovery(t, arn, pub, opts) },
+	} {
+		s.ResetCalls()
+		build(nil)
+		calls := s.Calls()
+		require.Len(t, calls, 1)
+		require.Contains(t, calls[0].UserAgent, "lib/esdk-go#")
+		calls[0].UserAgent = ""
+		require.Equal(t, kmstest.Call{Op: "GetPublicKey", Region: "eu-west-1", KeyID: arn, GrantTokens: []string{"grant"}}, calls[0])
+		s.ResetCalls()
+		build(peer)
+		require.Empty(t, s.Calls())
+	}
+}
+
+func TestNewECDHChecksTheResponseOfGetPublicKey(t *testing.T) {
+	s := newServer(t)
+	arn := s.CreateECCKey("eu-west-1", ecdh.P256())
+	peer := eccKey(t, ecdh.P256()).PublicKey()
+	small, large := derOf(t, peer), derOf(t, eccKey(t, ecdh.P384()).PublicKey())
+	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	require.NoError(t, err)
+	other := "arn:aws:kms:eu-west-1:111122223333:key/other"
+	good := kmstest.Reply{KeyID: arn, PublicKey: small, KeySpec: "ECC_NIST_P256", KeyUsage: "KEY_AGREEMENT"}
+	for want, change := range map[string]func(*kmstest.Reply){
+		"":                                   func(*kmstest.Reply) {},
+		"the response is of another key":     func(r *kmstest.Reply) { r.KeyID = other },
+		`the response is of another key, ""`: func(r *kmstest.Reply) { r.KeyID = "" },
+		`the key's usage is "SIGN_VERIFY", need KEY_AGREEMENT`:                     func(r *kmstest.Reply) { r.KeyUsage = "SIGN_VERIFY" },
+		`the key's usage is "", need KEY_AGREEMENT`:                                func(r *kmstest.Reply) { r.KeyUsage = "" },
+		`key spec "SM2" is not supported; the curves are P-256, P-384 and P-521`:   func(r *kmstest.Reply) { r.KeySpec = "SM2" },
+		`key spec "ECC_SECG_P256K1" is not supported`:                              func(r *kmstest.Reply) { r.KeySpec = "ECC_SECG_P256K1" },
+		`key spec "" is not supported`:                                             func(r *kmstest.Reply) { r.KeySpec = "" },
+		"the response's public key is on P-256, its key spec ECC_NIST_P521":        func(r *kmstest.Reply) { r.KeySpec = "ECC_NIST_P521" },
+		"the response's public key is on P-384, its key spec ECC_NIST_P256":        func(r *kmstest.Reply) { r.PublicKey = large },
+		"the response's public key: asn1":                                          func(r *kmstest.Reply) { r.PublicKey = small[:40] },
+		"the response's public key: P256 point not on curve":                       func(r *kmstest.Reply) { r.PublicKey = append(slices.Clone(small[:len(small)-1]), small[0]) },
+		"the response's public key: x509: trailing data after ASN.1 of public-key": func(r *kmstest.Reply) { r.PublicKey = append(small[:len(small):len(small)], 0) },
+		"the response's public key: ":                                              func(r *kmstest.Reply) { r.PublicKey = nil },
+		"the response's public key is not of an elliptic curve":                    func(r *kmstest.Reply) { r.PublicKey = derOf(t, &rsaKey().PublicKey) },
+		"the response's public key: ecdsa: unsupported curve by crypto/ecdh":       func(r *kmstest.Reply) { r.PublicKey = derOf(t, &p224.PublicKey) },
+		"AccessDeniedException":                                                    func(r *kmstest.Reply) { r.Error = "AccessDeniedException" },
+	} {
+		reply := good
+		change(&reply)
+		s.Intercept(func(kmstest.Call) *kmstest.Reply { return &reply })
+		static, err := kms.NewECDHStatic(t.Context(), arn, nil, peer, &kms.Options{Config: s.Config()})
+		discovery, err2 := kms.NewECDHDiscovery(t.Context(), arn, nil, &kms.Options{Config: s.Config()})
+		if want == "" {
+			require.NoError(t, err)
+			require.NoError(t, err2)
+			continue
+		}
+		require.Nil(t, static)
+		require.Nil(t, discovery)
+		for _, err := range []error{err, err2} {
+			var failure *kms.KeyError
+			require.ErrorAs(t, err, &failure)
+			require.Equal(t, kms.KeyError{Op: "GetPublicKey", KeyID: arn, Err: failure.Err}, *failure)
+			require.ErrorContains(t, failure.Err, want)
+			require.ErrorContains(t, err, "kms: KMS GetPublicKey with "+arn)
+		}
+	}
+	s.Intercept(nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	p, err := kms.NewECDHDiscovery(ctx, arn, nil, &kms.Options{Config: s.Config()})
+	require.Nil(t, p)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+func TestAsymmetricProvidersPrintWithoutCredentials(t *testing.T) {
+	opts := &kms.Options{GrantTokens: []string{"secret token"}, ClientFor: clientFor}
+	pub := eccKey(t, ecdh.P256()).PublicKey()
+	r := newRSA(t, key1, &rsaKey().PublicKey, kms.OAEPSHA1, opts)
+	static, discovery := newECDHStatic(t, key1, pub, pub, opts), newECDHDiscovery(t, key1, pub, opts)
+	for want, p := range map[string]interface {
+		keyprovider.MasterKeyProvider
+		keyprovider.MasterKey
+		MarshalText() ([]byte, error)
+	}{
+		"AWS KMS RSA provider of " + key1:            r,
+		"AWS KMS ECDH provider of " + key1:           static,
+		"AWS KMS ECDH discovery provider of " + key1: discovery,
+	} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+			require.Equal(t, want, fmt.Sprintf(verb, p))
+		}
+		text, err := p.MarshalText()
+		require.NoError(t, err)
+		require.Equal(t, want, string(text))
+	}
+	require.Equal(t, "AWS KMS RSA provider of "+key1, fmt.Sprintf("%+v", *r))
+	require.Equal(t, "AWS KMS ECDH provider of "+key1, fmt.Sprintf("%+v", *static))
+}
+
+func TestAsymmetricProvidersThatWereNotMadeByAConstructorFail(t *testing.T) {
+	req := &keyprovider.Request{Suite: suite.AES256GCM}
+	for _, p := range []interface {
+		keyprovider.MasterKeyProvider
+		keyprovider.MasterKey
+	}{new(kms.RSA), new(kms.ECDH)} {
+		keys, err := p.MasterKeys(t.Context(), req)
+		require.Nil(t, keys)
+		require.ErrorContains(t, err, "not made by New")
+		_, err = p.GenerateDataKey(t.Context(), req)
+		require.ErrorContains(t, err, "not made by New")
+		_, err = p.EncryptDataKey(t.Context(), req, make([]byte, 32))
+		require.ErrorContains(t, err, "not made by New")
+		_, err = p.DecryptDataKey(t.Context(), req, []keyprovider.EncryptedDataKey{entryOf(key1)})
+		require.ErrorContains(t, err, "not made by New")
+		require.NotPanics(t, func() { _ = fmt.Sprint(p) })
+	}
+}

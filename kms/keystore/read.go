@@ -1,0 +1,111 @@
+package keystore
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/esdk-go/esdk/kms"
+)
+
+// ActiveBranchKey returns the version of the branch key that encrypts now. It
+// fails with [kms.ErrBranchKeyNotFound] if there is no such key, with
+// [ErrRecord] if its item is malformed, and with a [kms.KeyError] if KMS does
+// not decrypt it; an item that was altered KMS refuses.
+func (s *Store) ActiveBranchKey(ctx context.Context, id string) (*kms.BranchKey, error) {
+	key, err := s.branchKey(ctx, id, typeActive)
+	if err != nil {
+		return nil, s.fail("ActiveBranchKey", id, err)
+	}
+	return key, nil
+}
+
+// BranchKeyVersion returns the given version of the branch key, a UUID in lower
+// case. It fails as ActiveBranchKey does.
+func (s *Store) BranchKeyVersion(ctx context.Context, id, version string) (*kms.BranchKey, error) {
+	var key *kms.BranchKey
+	err := fmt.Errorf("version %.100q is not a UUID in lower case", version)
+	if isUUID(version) {
+		key, err = s.branchKey(ctx, id, versionPrefix+version)
+	}
+	if err != nil {
+		return nil, s.fail("BranchKeyVersion", id, err)
+	}
+	return key, nil
+}
+
+func (s *Store) branchKey(ctx context.Context, id, typ string) (*kms.BranchKey, error) {
+	r, err := s.read(ctx, id, typ)
+	if err != nil {
+		return nil, err
+	}
+	material, err := s.decrypt(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return &kms.BranchKey{ID: id, Version: r.version(), EncryptionContext: r.custom(), Material: material}, nil
+}
+
+// A BeaconKey is the secret from which the AWS Database Encryption SDK derives
+// the keys of its searchable beacons. It has no versions. Messages do not use
+// it. It prints redacted, as a [kms.BranchKey] does.
+type BeaconKey struct {
+	ID                string            // of the branch key that it was created with
+	EncryptionContext map[string]string // the pairs that were bound to both
+	Material          []byte            // 32 bytes; whoever receives them owns them
+}
+
+// BeaconKey returns the beacon key that was created with the branch key. It
+// fails as ActiveBranchKey does.
+func (s *Store) BeaconKey(ctx context.Context, id string) (*BeaconKey, error) {
+	r, err := s.read(ctx, id, typeBeacon)
+	if err != nil {
+		return nil, s.fail("BeaconKey", id, err)
+	}
+	material, err := s.decrypt(ctx, r)
+	if err != nil {
+		return nil, s.fail("BeaconKey", id, err)
+	}
+	return &BeaconKey{ID: id, EncryptionContext: r.custom(), Material: material}, nil
+}
+
+// String returns a text without the key.
+func (k BeaconKey) String() string { return fmt.Sprintf("beacon key of %.100q (redacted)", k.ID) }
+
+// Format writes String, whatever the verb.
+func (k BeaconKey) Format(s fmt.State, _ rune) { io.WriteString(s, k.String()) }
+
+// MarshalText returns String: what encoding/json and log/slog show.
+func (k BeaconKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// read returns the record of this type. Reads are consistent because the
+// version in a message can be as new as the message.
+func (s *Store) read(ctx context.Context, id, typ string) (*record, error) {
+	if s == nil || s.dynamoDB == nil {
+		return nil, errNotMade
+	}
+	if err := checkID(id); err != nil {
+		return nil, err
+	}
+	out, err := call(ctx, func() (*dynamodb.GetItemOutput, error) {
+		return s.dynamoDB.GetItem(ctx, &dynamodb.GetItemInput{
+			TableName: aws.String(s.info.Table),
+			Key: map[string]types.AttributeValue{
+				attrID:   &types.AttributeValueMemberS{Value: id},
+				attrType: &types.AttributeValueMemberS{Value: typ},
+			},
+			ConsistentRead: aws.Bool(true),
+		}, s.dynamoDBCall)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(out.Item) == 0 {
+		return nil, fmt.Errorf("there is no item of type %s: %w", typ, kms.ErrBranchKeyNotFound)
+	}
+	return parseRecord(out.Item, id, typ)
+}

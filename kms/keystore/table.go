@@ -1,0 +1,127 @@
+package keystore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// The table: its keys are the ID and the type of a record.
+var (
+	keySchema = []types.KeySchemaElement{
+		{AttributeName: aws.String(attrID), KeyType: types.KeyTypeHash},
+		{AttributeName: aws.String(attrType), KeyType: types.KeyTypeRange},
+	}
+	keyAttributes = []types.AttributeDefinition{
+		{AttributeName: aws.String(attrID), AttributeType: types.ScalarAttributeTypeS},
+		{AttributeName: aws.String(attrType), AttributeType: types.ScalarAttributeTypeS},
+	}
+)
+
+// pollInterval is how often a new table is asked for. DynamoDB needs seconds.
+const pollInterval = time.Second
+
+// CreateTable creates the table, with on-demand capacity, waits until it can be
+// used, and returns its ARN. A table that exists is left as it is; what it has
+// besides the keys does not matter. It fails with [ErrTable] if its keys are not
+// those of a branch key store.
+//
+// Backups (point-in-time recovery), deletion protection and tags are for the
+// caller to set: a table that is lost makes all messages under its keys
+// unreadable.
+func (s *Store) CreateTable(ctx context.Context) (tableARN string, err error) {
+	table, err := s.createTable(ctx)
+	if err == nil {
+		err = checkTable(table)
+	}
+	if err == nil && table.TableStatus == types.TableStatusCreating {
+		err = s.await(ctx)
+	}
+	if err != nil {
+		return "", s.fail("CreateTable", "", err)
+	}
+	return *table.TableArn, nil
+}
+
+// createTable returns the description of the table that is there then.
+func (s *Store) createTable(ctx context.Context) (*types.TableDescription, error) {
+	if s.dynamoDB == nil {
+		return nil, errNotMade
+	}
+	table, err := s.describe(ctx)
+	var missing *types.ResourceNotFoundException
+	if err == nil || !errors.As(err, &missing) {
+		return table, err
+	}
+	created, err := call(ctx, func() (*dynamodb.CreateTableOutput, error) {
+		return s.dynamoDB.CreateTable(ctx, &dynamodb.CreateTableInput{
+			TableName:            aws.String(s.info.Table),
+			KeySchema:            slices.Clone(keySchema),
+			AttributeDefinitions: slices.Clone(keyAttributes),
+			BillingMode:          types.BillingModePayPerRequest,
+		}, s.dynamoDBCall)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return created.TableDescription, nil
+}
+
+// describe returns the description of the table.
+func (s *Store) describe(ctx context.Context) (*types.TableDescription, error) {
+	out, err := call(ctx, func() (*dynamodb.DescribeTableOutput, error) {
+		return s.dynamoDB.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: aws.String(s.info.Table)}, s.dynamoDBCall)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out.Table, nil
+}
+
+// await returns when the table can be used. A new table may be unknown to
+// DescribeTable for a moment.
+func (s *Store) await(ctx context.Context) error {
+	ticker := time.NewTicker(pollInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		table, err := s.describe(ctx)
+		var missing *types.ResourceNotFoundException
+		if err != nil && !errors.As(err, &missing) {
+			return err
+		}
+		if err == nil && table != nil && table.TableStatus != types.TableStatusCreating {
+			return nil
+		}
+	}
+}
+
+// checkTable checks that a table is one of branch keys.
+func checkTable(table *types.TableDescription) error {
+	if table == nil || aws.ToString(table.TableArn) == "" {
+		return errors.New("the response describes no table")
+	}
+	keys := make(map[string]string)
+	for _, k := range table.KeySchema {
+		keys[aws.ToString(k.AttributeName)] = string(k.KeyType)
+	}
+	for _, a := range table.AttributeDefinitions {
+		if name := aws.ToString(a.AttributeName); keys[name] != "" {
+			keys[name] += " " + string(a.AttributeType)
+		}
+	}
+	if len(keys) != 2 || keys[attrID] != "HASH S" || keys[attrType] != "RANGE S" {
+		return fmt.Errorf("%w: it has %v; branch keys need %s as partition key and %s as sort key, both strings", ErrTable, keys, attrID, attrType)
+	}
+	return nil
+}

@@ -1,0 +1,277 @@
+package kms
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/subtle"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/kms/internal/arn"
+	"github.com/esdk-go/esdk/suite"
+)
+
+// rsaProviderID is the provider ID of encrypted data keys under RSA keys of KMS.
+const rsaProviderID = "aws-kms-rsa"
+
+// RSAAlgorithm is the encryption algorithm of an [RSA]. The zero value is
+// invalid, as is any other that is not one of the constants. The hash of MGF1
+// is the same as that of OAEP.
+type RSAAlgorithm uint8
+
+const (
+	OAEPSHA1   RSAAlgorithm = iota + 1 // RSAES_OAEP_SHA_1
+	OAEPSHA256                         // RSAES_OAEP_SHA_256, to be preferred
+)
+
+// String returns KMS's name, such as RSAES_OAEP_SHA_256.
+func (a RSAAlgorithm) String() string {
+	switch a {
+	case OAEPSHA1:
+		return string(types.EncryptionAlgorithmSpecRsaesOaepSha1)
+	case OAEPSHA256:
+		return string(types.EncryptionAlgorithmSpecRsaesOaepSha256)
+	}
+	return fmt.Sprintf("RSA algorithm %d", uint8(a))
+}
+
+func (a RSAAlgorithm) hash() hash.Hash {
+	if a == OAEPSHA1 {
+		return sha1.New()
+	}
+	return sha256.New()
+}
+
+// RSA protects data keys with an RSA key of KMS: whoever has the public key
+// encrypts, without a call, and KMS decrypts. It is a
+// [keyprovider.MasterKeyProvider] and its own only [keyprovider.MasterKey],
+// safe for concurrent use, and prints without credentials.
+//
+// It is not for suites that sign, the default one among them: anybody can have
+// the public key, so that the signature would prove nothing about who
+// encrypted. Encryption and decryption with such a suite fail; name one like
+// suite.AES256GCMHKDFSHA512CommitKey in EncryptOptions.Suite.
+//
+// KMS does not get the encryption context, and neither its policies nor
+// CloudTrail see it: a hash of it is encrypted together with the data key, and
+// compared after decryption. It is in the message all the same: use it for what
+// is not secret.
+//
+// It follows framework/aws-kms/aws-kms-rsa-keyring.md of the specification.
+type RSA struct {
+	key       key
+	pub       *rsa.PublicKey
+	algorithm RSAAlgorithm
+}
+
+// NewRSA returns a provider for the RSA key of KMS with this ARN, whose usage
+// is to encrypt and decrypt. pub is its public key, which kms:GetPublicKey and
+// the console give and crypto/x509's ParsePKIXPublicKey reads; it is copied. It
+// must be of the KMS key, which nothing checks: what another one encrypted
+// cannot be decrypted.
+//
+// With a nil pub the provider decrypts only: its MasterKeys fails with
+// [keyprovider.ErrDecryptOnly]. A program that encrypts only needs no
+// credentials, as encryption calls nothing. Decryption calls Decrypt once for
+// each entry under the key until one succeeds.
+//
+// Messages name the key's ARN. The replicas of a multi-Region key have the same
+// public key and decrypt for each other: the one given is called for entries
+// under any of them, whatever Options.MultiRegion is.
+//
+// NewRSA itself calls nothing but, without Config and ClientFor, what
+// config.LoadDefaultConfig does. The context is for that only. It fails if the
+// ARN is not one of a key, if the algorithm is unknown, or if the public key is
+// not of 2048, 3072 or 4096 bits, as those of KMS are.
+func NewRSA(ctx context.Context, keyARN string, pub *rsa.PublicKey, algorithm RSAAlgorithm, opts *Options) (*RSA, error) {
+	if algorithm != OAEPSHA1 && algorithm != OAEPSHA256 {
+		return nil, fmt.Errorf("kms: unknown %v", algorithm)
+	}
+	if pub != nil {
+		var err error
+		if pub, err = copyPublicKey(pub); err != nil {
+			return nil, fmt.Errorf("kms: RSA public key: %w", err)
+		}
+	}
+	k, err := newKey(ctx, keyARN, opts)
+	if err != nil {
+		return nil, err
+	}
+	return &RSA{k, pub, algorithm}, nil
+}
+
+// copyPublicKey returns a copy by way of the key's encoding, which checks it.
+func copyPublicKey(pub *rsa.PublicKey) (*rsa.PublicKey, error) {
+	if pub.N == nil {
+		return nil, errors.New("no modulus")
+	}
+	if bits := pub.N.BitLen(); !rsaSize(bits/8) || bits%8 != 0 {
+		return nil, fmt.Errorf("%d bits; those of KMS have 2048, 3072 or 4096", bits)
+	}
+	return x509.ParsePKCS1PublicKey(x509.MarshalPKCS1PublicKey(pub))
+}
+
+// rsaSize reports whether KMS has RSA keys of that many bytes.
+func rsaSize(bytes int) bool { return bytes == 256 || bytes == 384 || bytes == 512 }
+
+// MasterKeys returns p alone. It fails if the suite signs, and with
+// [keyprovider.ErrDecryptOnly] if p has no public key.
+func (p RSA) MasterKeys(_ context.Context, req *keyprovider.Request) ([]keyprovider.MasterKey, error) {
+	if err := p.checkEncrypt(req); err != nil {
+		return nil, err
+	}
+	return []keyprovider.MasterKey{p}, nil
+}
+
+// check checks what encryption and decryption need.
+func (p RSA) check(req *keyprovider.Request) error {
+	switch {
+	case p.key.service == nil:
+		return errors.New("the provider was not made by NewRSA")
+	case !req.Suite.Valid():
+		return fmt.Errorf("%w: %v", format.ErrUnsupportedSuite, req.Suite)
+	case req.Suite.Signing():
+		return fmt.Errorf("%v: suite %v signs, which proves nothing if a public key encrypts; name one that does not, such as %v", p, req.Suite, suite.AES256GCMHKDFSHA512CommitKey)
+	}
+	return nil
+}
+
+func (p RSA) checkEncrypt(req *keyprovider.Request) error {
+	if err := p.check(req); err != nil {
+		return err
+	}
+	if p.pub == nil {
+		return fmt.Errorf("%v has no public key: %w", p, keyprovider.ErrDecryptOnly)
+	}
+	return nil
+}
+
+// GenerateDataKey returns a random data key, encrypted.
+func (p RSA) GenerateDataKey(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
+	return generateDataKey(ctx, p, req)
+}
+
+// EncryptDataKey returns plaintext encrypted for the public key.
+func (p RSA) EncryptDataKey(_ context.Context, req *keyprovider.Request, plaintext []byte) (keyprovider.EncryptedDataKey, error) {
+	if err := p.checkEncrypt(req); err != nil {
+		return keyprovider.EncryptedDataKey{}, err
+	}
+	digest, err := digestContext(req)
+	if err != nil {
+		return keyprovider.EncryptedDataKey{}, err
+	}
+	bound := append(make([]byte, 0, len(digest)+len(plaintext)), digest...)
+	bound = append(bound, plaintext...)
+	defer clear(bound)
+	ciphertext, err := rsa.EncryptOAEP(p.algorithm.hash(), rand.Reader, p.pub, bound, nil)
+	if err != nil {
+		return keyprovider.EncryptedDataKey{}, fmt.Errorf("%v: %w", p, err)
+	}
+	return keyprovider.EncryptedDataKey{ProviderID: rsaProviderID, ProviderInfo: []byte(p.key.arn.String()), Ciphertext: ciphertext}, nil
+}
+
+// digestContext returns what stands before a data key under RSA.
+func digestContext(req *keyprovider.Request) ([]byte, error) {
+	serialised, err := serialisedContext(req)
+	if err != nil {
+		return nil, err
+	}
+	digest := sha512.Sum384(serialised)
+	return digest[:], nil
+}
+
+// DecryptDataKey asks KMS for the first of keys that is encrypted under the
+// provider's key, or under a replica of it, and that KMS decrypts. It fails if
+// the suite signs.
+func (p RSA) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
+	if err := p.check(req); err != nil {
+		return nil, err
+	}
+	digest, err := digestContext(req)
+	if err != nil {
+		return nil, err
+	}
+	return attempt(ctx, p.String(), keys, p.fits, func(edk *keyprovider.EncryptedDataKey) ([]byte, error) {
+		return p.decrypt(ctx, req, digest, edk.Ciphertext)
+	})
+}
+
+// fits returns why the entry is not to be decrypted by the provider, or nil.
+func (p RSA) fits(edk *keyprovider.EncryptedDataKey) error {
+	if edk.ProviderID != rsaProviderID {
+		return errForeign
+	}
+	stored, err := arn.ParseKey(string(edk.ProviderInfo))
+	switch size := len(edk.Ciphertext); {
+	case err != nil:
+		return err
+	case !p.key.arn.Matches(stored, true):
+		return fmt.Errorf("%v is not the provider's key", stored)
+	case p.pub != nil && size != p.pub.Size():
+		return fmt.Errorf("encrypted in %d bytes, this key encrypts in %d", size, p.pub.Size())
+	case !rsaSize(size):
+		return fmt.Errorf("encrypted in %d bytes, as by no RSA key of KMS", size)
+	}
+	return nil
+}
+
+// decrypt returns the data key that the ciphertext holds behind the digest.
+func (p RSA) decrypt(ctx context.Context, req *keyprovider.Request, digest, ciphertext []byte) ([]byte, error) {
+	out, err := callKey(ctx, p.key, "Decrypt", func(api API) (*awskms.DecryptOutput, error) {
+		return api.Decrypt(ctx, &awskms.DecryptInput{
+			KeyId:               aws.String(p.key.arn.String()),
+			CiphertextBlob:      ciphertext,
+			EncryptionAlgorithm: types.EncryptionAlgorithmSpec(p.algorithm.String()),
+			GrantTokens:         p.key.service.grantTokens,
+		}, p.key.service.userAgent)
+	}, func(out *awskms.DecryptOutput) error {
+		err := p.checkDecrypted(out, req, digest)
+		if err != nil {
+			clear(out.Plaintext)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out.Plaintext[len(digest):], nil
+}
+
+// checkDecrypted checks a response of Decrypt.
+func (p RSA) checkDecrypted(out *awskms.DecryptOutput, req *keyprovider.Request, digest []byte) error {
+	if err := p.key.checkResponse(out.KeyId); err != nil {
+		return err
+	}
+	if got := string(out.EncryptionAlgorithm); got != p.algorithm.String() {
+		return fmt.Errorf("the response is of another algorithm, %.100q", got)
+	}
+	if want := len(digest) + req.Suite.KeySize(); len(out.Plaintext) != want {
+		return fmt.Errorf("the response has a plaintext of %d bytes; the context's hash and the data key of %v have %d", len(out.Plaintext), req.Suite, want)
+	}
+	if subtle.ConstantTimeCompare(out.Plaintext[:len(digest)], digest) != 1 {
+		return errors.New("encrypted with another encryption context")
+	}
+	return nil
+}
+
+// String names the key.
+func (p RSA) String() string { return fmt.Sprintf("AWS KMS RSA provider of %v", p.key.arn) }
+
+// Format writes String, whatever the verb.
+func (p RSA) Format(s fmt.State, _ rune) { io.WriteString(s, p.String()) }
+
+// MarshalText returns String: what encoding/json and log/slog show.
+func (p RSA) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
