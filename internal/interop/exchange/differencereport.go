@@ -60,7 +60,7 @@ func differencesReport(title string, all []*verdict, found [][]*verdict, unexpla
 	var total, sealed tally
 	mutations := map[string]*tally{}
 	classes := make([]int, len(refusals)+1)
-	panics := 0
+	panics := map[string]int{}
 	for _, v := range all {
 		total.add(v)
 		for _, what := range strings.Split(v.c.Altered, "; ") {
@@ -75,7 +75,7 @@ func differencesReport(title string, all []*verdict, found [][]*verdict, unexpla
 			mutations[name].add(v)
 		}
 		if refusedByPanic(v) {
-			panics++
+			panics[v.c.Keys[0].Type]++
 		}
 		if v.err != nil {
 			n := 0
@@ -89,8 +89,11 @@ func differencesReport(title string, all []*verdict, found [][]*verdict, unexpla
 	p := func(text string, args ...any) { fmt.Fprintf(&b, text+"\n", args...) }
 	p("# Altered messages, read by esdk and by another SDK\n")
 	p("Written by `internal/interop/differential`; README.md says how the messages are made. %s.\n", title)
-	p("%d altered messages: both accept %d, with the same plaintext and encryption context, and both refuse %d, the peer %d of them by a panic. They differ on %d.\n",
-		total.all, total.accepted, total.refused, panics, total.differ)
+	p("%d altered messages: both accept %d, with the same plaintext and encryption context, and both refuse %d. They differ on %d.\n",
+		total.all, total.accepted, total.refused, total.differ)
+	for _, kind := range slices.Sorted(maps.Keys(panics)) {
+		p("%d of its refusals are panics of the peer, with a nil pointer or the like, where it has a raw key of type %s: its program here makes errors of them.\n", panics[kind], kind)
+	}
 	p("In %d the data key was wrapped, and commitment, tags and signature were made again after the alteration, all of them or all but one: of these both\naccept %d, and they differ on %d.\n", sealed.all, sealed.accepted, sealed.differ)
 	p("## Differences\n")
 	none := true
