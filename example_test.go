@@ -278,9 +278,13 @@ func TestREADMESnippetsAreExamples(t *testing.T) {
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
 	var examples string
-	names, err := filepath.Glob("*/example*_test.go")
-	require.NoError(t, err)
-	for _, name := range append(names, "example_test.go") {
+	names := []string{"example_test.go"}
+	for _, pattern := range []string{"*/example*_test.go", "*/*/example*_test.go"} {
+		found, err := filepath.Glob(pattern)
+		require.NoError(t, err)
+		names = append(names, found...)
+	}
+	for _, name := range names {
 		b, err := os.ReadFile(name)
 		require.NoError(t, err)
 		examples += squeeze(string(b))

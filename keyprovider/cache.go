@@ -67,12 +67,7 @@ type CacheOptions struct {
 	GracePeriod time.Duration
 }
 
-const (
-	defaultEntries     = 1000
-	defaultGracePeriod = 10 * time.Second
-	graceTries         = 10 // in a grace period; with its default, one each second as the specification has it
-	maxMessages        = 1 << 32
-)
+const maxMessages = 1 << 32
 
 // NewCache returns a provider that gets data keys from p and uses each for
 // several messages: a service that encrypts many small records then calls p,
@@ -123,7 +118,7 @@ func NewCache(p MasterKeyProvider, opts CacheOptions) (*Cache, error) {
 		return nil, fmt.Errorf("keyprovider: NewCache: negative MaxEntries: %d", opts.MaxEntries)
 	case opts.MaxEntries > 0 && opts.Store != nil:
 		return nil, errors.New("keyprovider: NewCache: MaxEntries for a Store that has its own")
-	case opts.Store != nil && opts.Store.s == nil:
+	case opts.Store != nil && opts.Store.Internal() == nil:
 		return nil, errors.New("keyprovider: NewCache: the Store was not made by NewCacheStore")
 	case opts.GracePeriod >= opts.MaxAge:
 		return nil, fmt.Errorf("keyprovider: NewCache: GracePeriod %v is not less than MaxAge %v", opts.GracePeriod, opts.MaxAge)
@@ -132,7 +127,7 @@ func NewCache(p MasterKeyProvider, opts CacheOptions) (*Cache, error) {
 		opts.MaxMessages = maxMessages
 	}
 	if opts.MaxEntries == 0 {
-		opts.MaxEntries = defaultEntries
+		opts.MaxEntries = cache.DefaultCapacity
 	}
 	if opts.Partition == "" {
 		opts.Partition = rand.Text()
@@ -140,10 +135,7 @@ func NewCache(p MasterKeyProvider, opts CacheOptions) (*Cache, error) {
 	if opts.Store == nil {
 		opts.Store = NewCacheStore(opts.MaxEntries)
 	}
-	if opts.GracePeriod == 0 {
-		opts.GracePeriod = min(defaultGracePeriod, opts.MaxAge/10)
-	}
-	grace := max(opts.GracePeriod, 0)
+	grace, interval := cache.GracePeriod(opts.GracePeriod, opts.MaxAge)
 	return &Cache{c: &caching{
 		inner:     Materials(p),
 		partition: opts.Partition,
@@ -152,7 +144,7 @@ func NewCache(p MasterKeyProvider, opts CacheOptions) (*Cache, error) {
 			Partition: opts.Partition,
 			MaxAge:    opts.MaxAge,
 			Grace:     grace,
-			Interval:  grace / graceTries,
+			Interval:  interval,
 			Limit:     cache.Usage{Messages: opts.MaxMessages, Bytes: opts.MaxBytes},
 		}),
 	}}, nil
@@ -320,8 +312,15 @@ func (c Cache) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 type CacheStore struct{ s *cache.Store }
 
 // NewCacheStore returns a store for up to maxEntries data keys. If that is not
-// positive it keeps none. Give it to caches by CacheOptions.Store.
+// positive it keeps none. Give it to caches by CacheOptions.Store, and to
+// hierarchical providers, each of whose branch keys takes the room of a data
+// key, by kms.HierarchicalOptions.CacheStore.
 func NewCacheStore(maxEntries int) *CacheStore { return &CacheStore{cache.New(maxEntries)} }
+
+// Internal returns what holds the entries, or nil if the CacheStore was not
+// made by [NewCacheStore]. It is for the caches of this module's other packages,
+// such as that of kms.NewHierarchical: nobody else can use the result.
+func (s CacheStore) Internal() *cache.Store { return s.s }
 
 // Purge removes the entries of all caches and clears their data keys. Calls
 // that are under way end as they would, but what they bring is not kept.

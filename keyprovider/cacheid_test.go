@@ -183,6 +183,11 @@ func TestCacheDefaults(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, int64(1<<32), c.c.options.MaxMessages)
 	require.Zero(t, c.c.options.MaxBytes, "no limit")
-	require.Equal(t, 10*time.Second, c.c.options.GracePeriod)
-	require.Equal(t, time.Second, c.c.options.GracePeriod/graceTries)
+	for _, test := range []struct{ asked, maxAge, grace time.Duration }{
+		{0, time.Hour, 10 * time.Second}, {0, 50 * time.Second, 5 * time.Second}, {-1, time.Hour, 0}, {time.Minute, time.Hour, time.Minute},
+	} {
+		grace, interval := cache.GracePeriod(test.asked, test.maxAge)
+		require.Equal(t, test.grace, grace)
+		require.Equal(t, test.grace/10, interval)
+	}
 }

@@ -1,12 +1,21 @@
 package kms
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/esdk-go/esdk/kms/internal/uuid"
+)
 
 // A BranchKey is one version of a branch key: 32 secret bytes from which a
-// hierarchical provider derives the keys that wrap data keys.
+// hierarchical provider derives the keys that wrap data keys. It does not print
+// them: fmt, log/slog and encoding/json show it redacted. Only in an unexported
+// field of another struct fmt gets past that.
 type BranchKey struct {
 	ID      string // names all versions
-	Version string // a UUID in its text form
+	Version string // a UUID in its text form, in lower case
 	// EncryptionContext holds the pairs that were bound to the key when it was
 	// created, without the prefix that the store gives them.
 	EncryptionContext map[string]string
@@ -24,4 +33,38 @@ type BranchKeyStore interface {
 	ActiveBranchKey(ctx context.Context, id string) (*BranchKey, error)
 	// BranchKeyVersion returns the given version of the branch key.
 	BranchKeyVersion(ctx context.Context, id, version string) (*BranchKey, error)
+}
+
+// String returns a text without the key.
+func (k BranchKey) String() string {
+	return fmt.Sprintf("branch key %.100q, version %.100q (redacted)", k.ID, k.Version)
+}
+
+// Format writes String, whatever the verb.
+func (k BranchKey) Format(s fmt.State, _ rune) { io.WriteString(s, k.String()) }
+
+// MarshalText returns String: what encoding/json and log/slog show.
+func (k BranchKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// branchKeySize is the length of a branch key, in bytes.
+const branchKeySize = 32
+
+// check checks what a store returned for the branch key with this ID, and, if
+// that is not nil, version. It returns the version as messages store it.
+func (k *BranchKey) check(id string, version *uuid.UUID) (uuid.UUID, error) {
+	if k == nil {
+		return uuid.UUID{}, errors.New("the store returned neither a branch key nor an error")
+	}
+	got, err := uuid.Parse(k.Version)
+	switch {
+	case k.ID != id:
+		err = fmt.Errorf("the store returned another branch key, %.200q", k.ID)
+	case err != nil:
+		err = fmt.Errorf("the store returned a version that is %w", err)
+	case version != nil && got != *version:
+		err = fmt.Errorf("the store returned another version, %v", got)
+	case len(k.Material) != branchKeySize:
+		err = fmt.Errorf("the store returned a branch key of %d bytes, need %d", len(k.Material), branchKeySize)
+	}
+	return got, err
 }

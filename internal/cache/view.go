@@ -17,6 +17,25 @@ type View struct {
 	stats     Stats // guarded by store.mu
 }
 
+// DefaultCapacity is that of the stores of caches that are not told any.
+const DefaultCapacity = 1000
+
+const (
+	defaultGrace = 10 * time.Second
+	graceTries   = 10 // with defaultGrace one each second, as the specification has it
+)
+
+// GracePeriod returns the Grace and Interval of Options for what a user of the
+// cache asked for: zero means 10 seconds, or a tenth of maxAge if that is less,
+// and a negative one means none.
+func GracePeriod(asked, maxAge time.Duration) (grace, interval time.Duration) {
+	if asked == 0 {
+		asked = min(defaultGrace, maxAge/10)
+	}
+	grace = max(asked, 0)
+	return grace, grace / graceTries
+}
+
 // Options are the settings of a View.
 type Options struct {
 	// Partition names the entries that Purge removes.

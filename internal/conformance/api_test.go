@@ -135,6 +135,19 @@ func TestRootLinksNoAWS(t *testing.T) {
 	}
 }
 
+// Only programs with a key store on DynamoDB link its client.
+func TestOnlyTheKeyStoreLinksDynamoDB(t *testing.T) {
+	const client = "github.com/aws/aws-sdk-go-v2/service/dynamodb"
+	for _, path := range publicPackages(t) {
+		deps := goList(t, "-deps", "./"+path)
+		if path == "kms/keystore" {
+			require.Contains(t, deps, client)
+		} else {
+			require.NotContains(t, deps, client, "%s links it", path)
+		}
+	}
+}
+
 // Imports point one way: suite, format, then keyprovider and internal/frame,
 // then the root; what is below knows nothing of what is above.
 func TestImportsPointOneWay(t *testing.T) {
@@ -145,9 +158,9 @@ func TestImportsPointOneWay(t *testing.T) {
 		"keyprovider/providertest": {"suite", "format", "keyprovider"},
 		"internal/frame":           {"suite", "format"},
 		"":                         {"suite", "format", "keyprovider", "internal/frame"},
-		"kms":                      {"suite", "format", "keyprovider", "internal/cache", "internal/keywrap", "kms/internal/arn", "kms/internal/setup"},
-		"kms/kmstest":              {"format", "kms"},
-		"kms/keystore":             {"kms", "kms/internal/arn", "kms/internal/setup"},
+		"kms":                      {"suite", "format", "keyprovider", "internal/cache", "internal/keywrap", "kms/internal/arn", "kms/internal/setup", "kms/internal/uuid"},
+		"kms/kmstest":              {"format", "kms", "kms/internal/uuid"},
+		"kms/keystore":             {"kms", "kms/internal/arn", "kms/internal/setup", "kms/internal/uuid"},
 	}
 	for path, may := range allowed {
 		if _, err := os.Stat(filepath.Join(root, path)); os.IsNotExist(err) {

@@ -17,7 +17,9 @@ func CounterKDF(newHash func() hash.Hash, key, label, context []byte, size int) 
 	mac := hmac.New(newHash, key)
 	var out []byte
 	for i := uint32(1); len(out) < size; i++ {
-		mac.Reset()
+		if i > 1 {
+			mac.Reset() // costs, also when there is nothing to reset
+		}
 		mac.Write(binary.BigEndian.AppendUint32(nil, i))
 		mac.Write(fixed)
 		out = mac.Sum(out)

@@ -4,24 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-)
-
-// The table: its keys are the ID and the type of a record.
-var (
-	keySchema = []types.KeySchemaElement{
-		{AttributeName: aws.String(attrID), KeyType: types.KeyTypeHash},
-		{AttributeName: aws.String(attrType), KeyType: types.KeyTypeRange},
-	}
-	keyAttributes = []types.AttributeDefinition{
-		{AttributeName: aws.String(attrID), AttributeType: types.ScalarAttributeTypeS},
-		{AttributeName: aws.String(attrType), AttributeType: types.ScalarAttributeTypeS},
-	}
 )
 
 // pollInterval is how often a new table is asked for. DynamoDB needs seconds.
@@ -61,10 +48,16 @@ func (s *Store) createTable(ctx context.Context) (*types.TableDescription, error
 	}
 	created, err := call(ctx, func() (*dynamodb.CreateTableOutput, error) {
 		return s.dynamoDB.CreateTable(ctx, &dynamodb.CreateTableInput{
-			TableName:            aws.String(s.info.Table),
-			KeySchema:            slices.Clone(keySchema),
-			AttributeDefinitions: slices.Clone(keyAttributes),
-			BillingMode:          types.BillingModePayPerRequest,
+			TableName: aws.String(s.info.Table),
+			KeySchema: []types.KeySchemaElement{
+				{AttributeName: aws.String(attrID), KeyType: types.KeyTypeHash},
+				{AttributeName: aws.String(attrType), KeyType: types.KeyTypeRange},
+			},
+			AttributeDefinitions: []types.AttributeDefinition{
+				{AttributeName: aws.String(attrID), AttributeType: types.ScalarAttributeTypeS},
+				{AttributeName: aws.String(attrType), AttributeType: types.ScalarAttributeTypeS},
+			},
+			BillingMode: types.BillingModePayPerRequest,
 		}, s.dynamoDBCall)
 	})
 	if err != nil {

@@ -50,9 +50,9 @@ type Case struct {
 
 // A Key is a wrapping key of a case.
 type Key struct {
-	Type      string `json:"type"` // aes, rsa, ecdh, kms, mrk (a multi-Region key of KMS), kms-rsa, kms-ecdh
+	Type      string `json:"type"` // aes, rsa, ecdh, kms, mrk (a multi-Region key of KMS), kms-rsa, kms-ecdh, hierarchy
 	Namespace string `json:"namespace,omitempty"`
-	Name      string `json:"name"` // the ARN of a KMS key
+	Name      string `json:"name"` // the ARN of a KMS key, the ID of a branch key
 	AES       []byte `json:"aes,omitempty"`
 	Padding   string `json:"padding,omitempty"`  // as RSAPadding.String
 	Curve     string `json:"curve,omitempty"`    // P256, P384, P521
@@ -60,6 +60,11 @@ type Key struct {
 	Public    []byte `json:"public,omitempty"`   // DER, PKIX; with ECDH, the recipient's
 	Private   []byte `json:"private,omitempty"`  // DER, PKCS #8
 	Endpoint  string `json:"endpoint,omitempty"` // of KMS; empty: that of the environment
+
+	// Of branch keys: where the store is, and the KMS key that protects them.
+	Table       string `json:"table,omitempty"`
+	LogicalName string `json:"logicalName,omitempty"`
+	KMSKey      string `json:"kmsKey,omitempty"`
 }
 
 // A Result is a line of a peer's results.jsonl: what became of the case. Skip
@@ -135,6 +140,8 @@ func (k *Key) provider(ctx context.Context) (keyprovider.MasterKeyProvider, erro
 			return nil, err
 		}
 		return kms.New(ctx, []string{k.Name}, opts)
+	case "hierarchy":
+		return k.hierarchical(ctx)
 	}
 	return nil, fmt.Errorf("key of type %q, padding %q", k.Type, k.Padding)
 }

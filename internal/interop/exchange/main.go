@@ -60,10 +60,18 @@ func makeCases(ctx context.Context, name string) error {
 		return err
 	}
 	all = append(all, asymmetric...)
+	hierarchical, err := hierarchyCases(ctx, keys)
+	if err != nil {
+		return err
+	}
+	all = append(all, hierarchical...)
 	for i := range all {
 		if err := all[i].encrypt(ctx); err != nil {
 			return fmt.Errorf("%s: %w", all[i].ID, err)
 		}
+	}
+	if err := rotate(ctx, all); err != nil {
+		return err
 	}
 	altered, err := alteredCases(keys, func(c *Case) error { return c.encrypt(ctx) })
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-var groups = []string{"framing", "keys", "context", "ECDH", "KMS", "replicas", "KMS RSA", "KMS ECDH", "altered"}
+var groups = []string{"framing", "keys", "context", "ECDH", "KMS", "replicas", "KMS RSA", "KMS ECDH", "hierarchical", "altered"}
 
 var directions = []string{"reads esdk's", "writes for esdk"}
 

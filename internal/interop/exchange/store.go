@@ -72,7 +72,7 @@ func store(work, folder string) error {
 }
 
 // peerMessages returns the messages that the peer wrote, but for long ones and
-// those with keys of AWS KMS; none if it was not run.
+// those with keys of AWS KMS, branch keys included; none if it was not run.
 func peerMessages(work, peer string, names map[string]string) ([]Stored, error) {
 	cases, err := readLines[Case](filepath.Join(work, peer, "cases.jsonl"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -90,7 +90,7 @@ func peerMessages(work, peer string, names map[string]string) ([]Stored, error) 
 		if c.ID != r.ID {
 			return nil, fmt.Errorf("%s: case %q has the result of %q", peer, c.ID, r.ID)
 		}
-		if r.Message == nil || len(r.Message) > maxStored || c.Keys[0].Type == "kms" || c.Keys[0].Type == "mrk" {
+		if r.Message == nil || len(r.Message) > maxStored || c.Keys[0].Type == "kms" || c.Keys[0].Type == "mrk" || c.Keys[0].Type == "hierarchy" {
 			continue
 		}
 		if strings.HasPrefix(c.Group, "KMS") { // under a key of a server that is gone

@@ -74,13 +74,15 @@ def plaintext(length):
     return bytes((i * 7 + (i >> 8) * 13 + (i >> 16)) & 255 for i in range(length))
 
 
-def agreed(case):
-    return any(key["type"] in ("ecdh", "kms-ecdh", "kms-rsa") for key in case["keys"])
+def skipped(case):
+    """Gives what the tool lacks for the case, if anything."""
+    lacking = {"ecdh": "no ECDH", "kms-ecdh": "no ECDH", "kms-rsa": "no RSA keys of KMS", "hierarchy": "no hierarchical keys"}
+    return next((lacking[key["type"]] for key in case["keys"] if key["type"] in lacking), None)
 
 
 def encrypt(folder, case):
-    if agreed(case):
-        return {"encryptSkip": "no ECDH, no RSA keys of KMS"}
+    if skipped(case):
+        return {"encryptSkip": skipped(case)}
     if case.get("required"):
         return {"encryptSkip": "no required encryption context"}
     if "" in case.get("context", {}).values():
@@ -95,8 +97,8 @@ def encrypt(folder, case):
 
 
 def decrypt(folder, case):
-    if agreed(case):
-        return {"decryptSkip": "no ECDH, no RSA keys of KMS"}
+    if skipped(case):
+        return {"decryptSkip": skipped(case)}
     if case.get("required"):
         return {"decryptSkip": "no required encryption context"}
     key = case.get("readWith") or case["keys"][case["reader"]]

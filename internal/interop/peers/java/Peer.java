@@ -18,13 +18,19 @@ import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
 import software.amazon.awssdk.regions.Region;
+import software.amazon.awssdk.services.dynamodb.DynamoDbClient;
+import software.amazon.awssdk.services.dynamodb.DynamoDbClientBuilder;
 import software.amazon.awssdk.services.kms.KmsClient;
 import software.amazon.awssdk.services.kms.KmsClientBuilder;
+import software.amazon.cryptography.keystore.KeyStore;
+import software.amazon.cryptography.keystore.model.KMSConfiguration;
+import software.amazon.cryptography.keystore.model.KeyStoreConfig;
 import software.amazon.cryptography.materialproviders.ICryptographicMaterialsManager;
 import software.amazon.cryptography.materialproviders.IKeyring;
 import software.amazon.cryptography.materialproviders.MaterialProviders;
 import software.amazon.cryptography.materialproviders.model.AesWrappingAlg;
 import software.amazon.cryptography.materialproviders.model.CreateAwsKmsDiscoveryKeyringInput;
+import software.amazon.cryptography.materialproviders.model.CreateAwsKmsHierarchicalKeyringInput;
 import software.amazon.cryptography.materialproviders.model.CreateAwsKmsKeyringInput;
 import software.amazon.cryptography.materialproviders.model.CreateAwsKmsMrkDiscoveryKeyringInput;
 import software.amazon.cryptography.materialproviders.model.CreateAwsKmsMrkKeyringInput;
@@ -47,6 +53,7 @@ import software.amazon.cryptography.primitives.model.ECDHCurveSpec;
 public final class Peer {
   static final class Key {
     String type, namespace, name, aes, padding, curve, schema, endpoint;
+    String table, logicalName, kmsKey;
     @com.google.gson.annotations.SerializedName("public") String publicKey;
     @com.google.gson.annotations.SerializedName("private") String privateKey;
   }
@@ -72,6 +79,7 @@ public final class Peer {
           .MaterialProvidersConfig(MaterialProvidersConfig.builder().build())
           .build();
   static final Map<String, KmsClient> clients = new HashMap<>();
+  static final Map<String, KeyStore> stores = new HashMap<>();
 
   public static void main(String[] args) throws Exception {
     Gson gson = new Gson();
@@ -196,6 +204,13 @@ public final class Peer {
                 .publicKey(pem("PUBLIC", key.publicKey))
                 .privateKey(pem("PRIVATE", key.privateKey))
                 .build());
+      case "hierarchy":
+        return providers.CreateAwsKmsHierarchicalKeyring(
+            CreateAwsKmsHierarchicalKeyringInput.builder()
+                .keyStore(store(key))
+                .branchKeyId(key.name)
+                .ttlSeconds(60)
+                .build());
       case "ecdh":
         return providers.CreateRawEcdhKeyring(
             CreateRawEcdhKeyringInput.builder()
@@ -213,6 +228,30 @@ public final class Peer {
         return providers.CreateAwsKmsKeyring(
             CreateAwsKmsKeyringInput.builder().kmsKeyId(key.name).kmsClient(client(key)).build());
     }
+  }
+
+  /** Gives the store of the branch key; this SDK does not read the endpoints itself. */
+  static KeyStore store(Key key) {
+    return stores.computeIfAbsent(
+        key.table,
+        unused -> {
+          Key protector = new Key();
+          protector.name = key.kmsKey;
+          DynamoDbClientBuilder b =
+              DynamoDbClient.builder().region(Region.of(key.kmsKey.split(":")[3]));
+          String endpoint = System.getenv("AWS_ENDPOINT_URL_DYNAMODB");
+          return KeyStore.builder()
+              .KeyStoreConfig(
+                  KeyStoreConfig.builder()
+                      .ddbTableName(key.table)
+                      .logicalKeyStoreName(key.logicalName)
+                      .kmsConfiguration(KMSConfiguration.builder().kmsKeyArn(key.kmsKey).build())
+                      .kmsClient(client(protector))
+                      .ddbClient(
+                          (endpoint == null ? b : b.endpointOverride(URI.create(endpoint))).build())
+                      .build())
+              .build();
+        });
   }
 
   static RawEcdhStaticConfigurations scheme(Key key) {

@@ -41,6 +41,18 @@ function keyring(key) {
         : { padding: constants.RSA_PKCS1_PADDING }),
     })
   }
+  if (key.type === 'hierarchy') {
+    return new esdk.KmsHierarchicalKeyRingNode({
+      keyStore: new esdk.BranchKeyStoreNode({
+        storage: { ddbTableName: key.table },
+        logicalKeyStoreName: key.logicalName,
+        kmsConfiguration: { identifier: key.kmsKey },
+      }),
+      branchKeyId: key.name,
+      cacheLimitTtl: 60,
+      utf8Sorting: true, // as above
+    })
+  }
   if (key.type === 'mrk') return new esdk.AwsKmsMrkAwareSymmetricKeyringNode({ client: kmsClient(key), keyId: key.name })
   return new esdk.KmsKeyringNode({ generatorKeyId: key.name })
 }

@@ -15,12 +15,15 @@ import (
 	"slices"
 	"strings"
 
+	keystore "github.com/aws/aws-cryptographic-material-providers-library/releases/go/mpl/awscryptographykeystoresmithygenerated"
+	keystoretypes "github.com/aws/aws-cryptographic-material-providers-library/releases/go/mpl/awscryptographykeystoresmithygeneratedtypes"
 	mpl "github.com/aws/aws-cryptographic-material-providers-library/releases/go/mpl/awscryptographymaterialproviderssmithygenerated"
 	mpltypes "github.com/aws/aws-cryptographic-material-providers-library/releases/go/mpl/awscryptographymaterialproviderssmithygeneratedtypes"
 	primitivestypes "github.com/aws/aws-cryptographic-material-providers-library/releases/go/primitives/awscryptographyprimitivessmithygeneratedtypes"
 	sdk "github.com/aws/aws-encryption-sdk/releases/go/encryption-sdk/awscryptographyencryptionsdksmithygenerated"
 	sdktypes "github.com/aws/aws-encryption-sdk/releases/go/encryption-sdk/awscryptographyencryptionsdksmithygeneratedtypes"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 )
 
@@ -43,6 +46,7 @@ type testCase struct {
 
 type key struct {
 	Type, Namespace, Name, Padding, Endpoint, Curve, Schema string
+	Table, LogicalName, KMSKey                              string
 	AES, Public, Private                                    []byte
 }
 
@@ -253,6 +257,8 @@ func (p *peer) keyring(ctx context.Context, k *key) (mpltypes.IKeyring, error) {
 			PaddingScheme: paddings[k.Padding],
 			PublicKey:     pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: k.Public}),
 			PrivateKey:    pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: k.Private})})
+	case "hierarchy":
+		return p.hierarchical(ctx, k)
 	case "ecdh":
 		return p.providers.CreateRawEcdhKeyring(ctx, mpltypes.CreateRawEcdhKeyringInput{
 			CurveSpec: primitivestypes.ECDHCurveSpec("ECC_NIST_" + k.Curve), KeyAgreementScheme: k.scheme()})
@@ -270,6 +276,25 @@ func (p *peer) keyring(ctx context.Context, k *key) (mpltypes.IKeyring, error) {
 		return p.providers.CreateAwsKmsMrkKeyring(ctx, mpltypes.CreateAwsKmsMrkKeyringInput{KmsClient: client, KmsKeyId: k.Name})
 	}
 	return p.providers.CreateAwsKmsKeyring(ctx, mpltypes.CreateAwsKmsKeyringInput{KmsClient: client, KmsKeyId: k.Name})
+}
+
+// hierarchical gives the keyring of a branch key.
+func (p *peer) hierarchical(ctx context.Context, k *key) (mpltypes.IKeyring, error) {
+	cfg, err := config.LoadDefaultConfig(ctx, config.WithRegion(strings.Split(k.KMSKey, ":")[3]))
+	if err != nil {
+		return nil, err
+	}
+	store, err := keystore.NewClient(keystoretypes.KeyStoreConfig{
+		DdbTableName:        k.Table,
+		LogicalKeyStoreName: k.LogicalName,
+		KmsConfiguration:    &keystoretypes.KMSConfigurationMemberkmsKeyArn{Value: k.KMSKey},
+		DdbClient:           dynamodb.NewFromConfig(cfg),
+		KmsClient:           kms.NewFromConfig(cfg),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p.providers.CreateAwsKmsHierarchicalKeyring(ctx, mpltypes.CreateAwsKmsHierarchicalKeyringInput{KeyStore: store, BranchKeyId: &k.Name, TtlSeconds: 60})
 }
 
 // scheme gives the key agreement scheme of an ECDH key.

@@ -7,6 +7,9 @@ import sys
 
 import asymmetric
 import boto3
+from aws_cryptographic_material_providers.keystore.client import KeyStore
+from aws_cryptographic_material_providers.keystore.config import KeyStoreConfig
+from aws_cryptographic_material_providers.keystore.models import KMSConfigurationKmsKeyArn
 from aws_cryptographic_material_providers.mpl import AwsCryptographicMaterialProviders
 from aws_cryptographic_material_providers.mpl.config import MaterialProvidersConfig
 from aws_cryptographic_material_providers.mpl import models as mpl
@@ -40,7 +43,25 @@ def kms_client(key):
     return boto3.client("kms", region_name=region(key), endpoint_url=key.get("endpoint"))
 
 
+def hierarchical(key):
+    region = key["kmsKey"].split(":")[3]
+    store = KeyStore(
+        config=KeyStoreConfig(
+            ddb_table_name=key["table"],
+            logical_key_store_name=key["logicalName"],
+            kms_configuration=KMSConfigurationKmsKeyArn(value=key["kmsKey"]),
+            ddb_client=boto3.client("dynamodb", region_name=region),
+            kms_client=boto3.client("kms", region_name=region),
+        )
+    )
+    return providers.create_aws_kms_hierarchical_keyring(
+        mpl.CreateAwsKmsHierarchicalKeyringInput(key_store=store, branch_key_id=key["name"], ttl_seconds=60)
+    )
+
+
 def keyring(key):
+    if key["type"] == "hierarchy":
+        return hierarchical(key)
     if key["type"] == "aes":
         wrapping = base64.b64decode(key["aes"])
         return providers.create_raw_aes_keyring(

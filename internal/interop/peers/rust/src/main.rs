@@ -4,6 +4,9 @@ mod asymmetric;
 
 use aws_esdk::aws_cryptography_primitives::types::EcdhCurveSpec;
 use aws_esdk::client::Client;
+use aws_esdk::key_store::client::Client as KeyStore;
+use aws_esdk::key_store::types::key_store_config::KeyStoreConfig;
+use aws_esdk::key_store::types::KmsConfiguration;
 use aws_esdk::material_providers::client::Client as Providers;
 use aws_esdk::material_providers::types::cryptographic_materials_manager::CryptographicMaterialsManagerRef;
 use aws_esdk::material_providers::types::keyring::KeyringRef;
@@ -44,6 +47,7 @@ struct Case {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Key {
     r#type: String,
     #[serde(default)]
@@ -62,6 +66,12 @@ struct Key {
     #[serde(default)]
     private: String,
     endpoint: Option<String>,
+    #[serde(default)]
+    table: String,
+    #[serde(default)]
+    logical_name: String,
+    #[serde(default)]
+    kms_key: String,
 }
 
 #[derive(Default, Serialize)]
@@ -217,6 +227,18 @@ async fn keyring(providers: &Providers, key: &Key) -> Result<KeyringRef> {
         "ecdh" => Ok(providers.create_raw_ecdh_keyring().curve_spec(curve(key)).key_agreement_scheme(scheme(key)?).send().await?),
         "kms-rsa" => asymmetric::rsa(providers, key).await,
         "kms-ecdh" => asymmetric::ecdh(providers, key).await,
+        "hierarchy" => {
+            let region = aws_config::Region::new(key.kms_key.split(':').nth(3).unwrap().to_string());
+            let config = aws_config::defaults(aws_config::BehaviorVersion::latest()).region(region).load().await;
+            let store = KeyStoreConfig::builder()
+                .ddb_table_name(&key.table)
+                .logical_key_store_name(&key.logical_name)
+                .kms_configuration(KmsConfiguration::KmsKeyArn(key.kms_key.clone()))
+                .ddb_client(aws_sdk_dynamodb::Client::new(&config))
+                .kms_client(aws_sdk_kms::Client::new(&config));
+            let call = providers.create_aws_kms_hierarchical_keyring().key_store(KeyStore::from_conf(store.build()?)?);
+            Ok(call.branch_key_id(&key.name).ttl_seconds(60).send().await?)
+        }
         "mrk" => {
             let call = providers.create_aws_kms_mrk_keyring().kms_key_id(&key.name);
             Ok(call.kms_client(kms_client(key).await).send().await?)

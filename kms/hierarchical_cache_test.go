@@ -1,0 +1,360 @@
+package kms_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/esdk-go/esdk"
+	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/kmstest"
+)
+
+// A thousand messages that need the same branch key, which is not there, ask
+// the store once each way.
+func TestColdHierarchicalAsksOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newBranchKeys("key")
+		version := s.active("key")
+		s.takeCalls()
+		s.latency = 20 * time.Millisecond
+		p := hierarchical(t, s, kms.HierarchicalOptions{})
+		defer p.Purge() // ends its timer
+		opts := &esdk.EncryptOptions{Suite: committing}
+		messages := make([][]byte, 1000)
+		start := time.Now()
+		each := func(f func(i int)) {
+			var wg sync.WaitGroup
+			for i := range messages {
+				wg.Go(func() { f(i) })
+			}
+			wg.Wait()
+		}
+		each(func(i int) {
+			var err error
+			messages[i], _, err = esdk.Encrypt(t.Context(), nil, p, opts)
+			require.NoError(t, err)
+		})
+		require.Equal(t, calls(kmstest.BranchKeyCall{ID: "key"}), s.takeCalls())
+		each(func(i int) {
+			_, _, err := esdk.Decrypt(t.Context(), messages[i], p, nil)
+			require.NoError(t, err)
+		})
+		require.Equal(t, calls(kmstest.BranchKeyCall{ID: "key", Version: version}), s.takeCalls())
+		require.Equal(t, 40*time.Millisecond, time.Since(start))
+	})
+}
+
+// Each waits until its own ctx is done; if the one who asks gives up, the next
+// one asks; other errors are that of all who waited, and not kept.
+func TestHierarchicalWaitersHaveTheirOwnContexts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newBranchKeys("key")
+		s.latency = 20 * time.Millisecond
+		p := hierarchical(t, s, kms.HierarchicalOptions{})
+		defer p.Purge()
+		start := time.Now()
+		var wg sync.WaitGroup
+		impatient := func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+			defer cancel()
+			_, err := p.GenerateDataKey(ctx, requestFor(nil))
+			require.ErrorIs(t, err, context.DeadlineExceeded)
+		}
+		wg.Go(impatient)
+		synctest.Wait()
+		for range 20 {
+			wg.Go(impatient)
+			wg.Go(func() {
+				_, err := p.GenerateDataKey(t.Context(), requestFor(nil))
+				require.NoError(t, err)
+				require.Equal(t, 25*time.Millisecond, time.Since(start))
+			})
+		}
+		wg.Wait()
+		require.Equal(t, 2, len(s.takeCalls()))
+
+		p.Purge()
+		down := errors.New("down")
+		s.set(func() { s.err = down })
+		for range 20 {
+			wg.Go(func() {
+				_, err := p.GenerateDataKey(t.Context(), requestFor(nil))
+				require.ErrorIs(t, err, down)
+			})
+		}
+		wg.Wait()
+		require.Equal(t, 1, len(s.takeCalls()))
+		s.set(func() { s.err = nil })
+		_, err := p.GenerateDataKey(t.Context(), requestFor(nil))
+		require.NoError(t, err)
+	})
+}
+
+// A branch key is used until MaxAge and not longer, each way; the new version
+// then is the one that encrypts.
+func TestHierarchicalExpiresAtMaxAge(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newBranchKeys("key")
+		first := s.active("key")
+		store := keyprovider.NewCacheStore(10)
+		p := hierarchical(t, s, kms.HierarchicalOptions{MaxAge: time.Minute, GracePeriod: -1, CacheStore: store})
+		old := generated(t, p, nil)
+		opens(t, p, old, nil)
+		second := s.RotateKey("key")
+		s.takeCalls()
+		time.Sleep(time.Minute - 1)
+		require.Equal(t, first, versionOf(generated(t, p, nil).Encrypted), "the active version is cached")
+		opens(t, p, old, nil)
+		require.Empty(t, s.takeCalls())
+		require.Equal(t, "cache store with 2 entries", store.String())
+		time.Sleep(1 * time.Nanosecond)
+		synctest.Wait()
+		require.Equal(t, "cache store with 0 entries", store.String(), "removed on time, without any use")
+		fresh := generated(t, p, nil)
+		require.Equal(t, second, versionOf(fresh.Encrypted))
+		opens(t, p, fresh, nil)
+		opens(t, p, old, nil)
+		require.Equal(t, calls(kmstest.BranchKeyCall{ID: "key"}, kmstest.BranchKeyCall{ID: "key", Version: second}, kmstest.BranchKeyCall{ID: "key", Version: first}), s.takeCalls())
+
+		// One that is not there any more is not readable after MaxAge.
+		s.set(func() { s.err = errors.New("denied") })
+		time.Sleep(time.Minute)
+		_, err := p.GenerateDataKey(t.Context(), requestFor(nil))
+		require.ErrorContains(t, err, "denied")
+		require.ErrorContains(t, refused(t, p, requestFor(nil), old.Encrypted), "denied")
+	})
+}
+
+// Near the end one message asks again while the others use what there is, also
+// while the store is down.
+func TestHierarchicalRefreshesBeforeTheEnd(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newBranchKeys("key")
+		s.latency = 20 * time.Millisecond
+		p := hierarchical(t, s, kms.HierarchicalOptions{MaxAge: 5 * time.Minute})
+		defer p.Purge()
+		generated(t, p, nil)
+		second := s.RotateKey("key")
+		s.takeCalls()
+		time.Sleep(5*time.Minute - 10*time.Second)
+		start := time.Now()
+		var wg sync.WaitGroup
+		var waited, renewed atomic.Int64
+		for range 200 {
+			wg.Go(func() {
+				key, err := p.GenerateDataKey(t.Context(), requestFor(nil))
+				require.NoError(t, err)
+				if versionOf(key.Encrypted) == second {
+					renewed.Add(1)
+				}
+				if time.Since(start) > 0 {
+					waited.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		require.EqualValues(t, 1, waited.Load())
+		require.EqualValues(t, 1, renewed.Load())
+		require.Equal(t, 1, len(s.takeCalls()))
+
+		s.set(func() { s.err = errors.New("down") })
+		time.Sleep(5*time.Minute - 10*time.Second)
+		for range 9 {
+			require.Equal(t, second, versionOf(generated(t, p, nil).Encrypted))
+			time.Sleep(time.Second)
+		}
+		require.InDelta(t, 9, len(s.takeCalls()), 1, "a try each second")
+	})
+}
+
+// Providers on one CacheStore use each other's branch keys if partition,
+// logical name and branch key are equal, and only then, each within its own
+// MaxAge.
+func TestHierarchicalProvidersShareEntries(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		store := keyprovider.NewCacheStore(100)
+		defer store.Purge()
+		keys, elsewhere := newBranchKeys("key", "key2"), newNamedBranchKeys("elsewhere", "key")
+		create := func(s *branchKeys, id, partition string, maxAge time.Duration) *kms.Hierarchical {
+			return hierarchical(t, s, kms.HierarchicalOptions{BranchKeyID: id, Partition: partition, CacheStore: store, MaxAge: maxAge, GracePeriod: -1})
+		}
+		a := create(keys, "key", "a", time.Hour)
+		key := generated(t, a, nil)
+		opens(t, a, key, nil)
+		keys.takeCalls()
+
+		unable := newBranchKeys() // has no key, and the same name
+		same := create(unable, "key", "a", time.Minute)
+		opens(t, a, generated(t, same, nil), nil)
+		opens(t, same, key, nil)
+		require.Empty(t, keys.takeCalls())
+		require.Empty(t, unable.takeCalls())
+		require.Equal(t, "cache store with 2 entries", store.String())
+
+		for _, other := range []*kms.Hierarchical{create(keys, "key", "b", time.Hour), create(keys, "key", "", time.Hour), create(keys, "key", "", time.Hour), create(keys, "key2", "a", time.Hour)} {
+			opens(t, other, generated(t, other, nil), nil)
+			require.Len(t, keys.takeCalls(), 2)
+		}
+		other := create(elsewhere, "key", "a", time.Hour)
+		opens(t, other, generated(t, other, nil), nil)
+		require.Len(t, elsewhere.takeCalls(), 2)
+
+		// An entry that is too old for this provider is not used by it, though by others.
+		time.Sleep(time.Minute)
+		opens(t, a, key, nil)
+		require.Empty(t, keys.takeCalls())
+		_, err := same.GenerateDataKey(t.Context(), requestFor(nil))
+		require.ErrorIs(t, err, kms.ErrBranchKeyNotFound)
+		require.ErrorIs(t, refused(t, same, requestFor(nil), key.Encrypted), kms.ErrBranchKeyNotFound)
+		opens(t, a, key, nil)
+		require.Empty(t, keys.takeCalls())
+	})
+}
+
+// A CacheStore can hold branch keys and data keys: they never meet, also at
+// equal partitions.
+func TestHierarchicalSharesTheStoreOfDataKeys(t *testing.T) {
+	s := newBranchKeys("key")
+	store := keyprovider.NewCacheStore(100)
+	p := hierarchical(t, s, kms.HierarchicalOptions{CacheStore: store, Partition: "a"})
+	c := cached(t, p, keyprovider.CacheOptions{Store: store, Partition: "a"})
+	other := cached(t, hierarchical(t, s, kms.HierarchicalOptions{CacheStore: store, Partition: "b"}), keyprovider.CacheOptions{Store: store, Partition: "b"})
+	messages := make([][]byte, 10)
+	for i := range messages {
+		var err error
+		messages[i], _, err = esdk.Encrypt(t.Context(), fmt.Append(nil, i), c, &esdk.EncryptOptions{Suite: committing})
+		require.NoError(t, err)
+	}
+	for range 2 {
+		for i, message := range messages {
+			plaintext, _, err := esdk.Decrypt(t.Context(), message, c, nil)
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprint(i), string(plaintext))
+		}
+	}
+	require.Equal(t, 2, len(s.takeCalls()))
+	require.Equal(t, keyprovider.CacheStats{Hits: 28, Misses: 2, Entries: 2}, c.Stats())
+	require.Equal(t, "cache store with 4 entries", store.String(), "a data key and a branch key each way")
+	_, _, err := esdk.Decrypt(t.Context(), messages[0], other, nil)
+	require.NoError(t, err)
+	require.Equal(t, 1, len(s.takeCalls()))
+	require.Equal(t, "cache store with 6 entries", store.String())
+
+	p.Purge() // of the partition, whatever it is
+	require.Equal(t, "cache store with 2 entries", store.String())
+	_, _, err = esdk.Decrypt(t.Context(), messages[0], c, nil)
+	require.NoError(t, err)
+	require.Equal(t, 1, len(s.takeCalls()))
+}
+
+// The one that was not used for the longest time makes room.
+func TestHierarchicalHoldsMaxEntries(t *testing.T) {
+	s := newBranchKeys("1", "2", "3")
+	p := hierarchical(t, s, kms.HierarchicalOptions{MaxEntries: 2, BranchKeyIDFor: func(_ context.Context, ec map[string]string) (string, error) { return ec["id"], nil }})
+	use := func(id string) { generated(t, p, map[string]string{"id": id}) }
+	for _, id := range []string{"1", "2", "1", "3", "1", "2", "3"} {
+		use(id)
+	}
+	require.Equal(t, calls(kmstest.BranchKeyCall{ID: "1"}, kmstest.BranchKeyCall{ID: "2"}, kmstest.BranchKeyCall{ID: "3"}, kmstest.BranchKeyCall{ID: "2"}, kmstest.BranchKeyCall{ID: "3"}), s.takeCalls())
+
+	many := make([]string, 1001)
+	for i := range many {
+		many[i] = fmt.Sprint("many ", i)
+	}
+	s = newBranchKeys(many...)
+	p = hierarchical(t, s, kms.HierarchicalOptions{BranchKeyIDFor: func(_ context.Context, ec map[string]string) (string, error) { return ec["id"], nil }})
+	for range 2 {
+		for _, id := range many[:1000] {
+			use(id)
+		}
+	}
+	require.Equal(t, 1000, len(s.takeCalls()), "there is room for 1000")
+	use(many[1000])
+	use(many[1])
+	require.Equal(t, 1, len(s.takeCalls()))
+	use(many[0])
+	require.Equal(t, 1, len(s.takeCalls()))
+}
+
+// The branch key is rotated again and again while messages are written and read
+// by several providers: all of them can be read, by everybody.
+func TestHierarchicalRotationWhileInUse(t *testing.T) {
+	s := newBranchKeys("key")
+	shared := keyprovider.NewCacheStore(8) // too small for all versions
+	var providers []*kms.Hierarchical
+	for i := range 4 {
+		opts := kms.HierarchicalOptions{MaxAge: 2 * time.Millisecond, GracePeriod: time.Millisecond}
+		if i%2 == 0 {
+			opts.CacheStore, opts.Partition = shared, "p"
+		}
+		providers = append(providers, hierarchical(t, s, opts))
+	}
+	stop := make(chan struct{})
+	var rotating, working sync.WaitGroup
+	rotating.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(200 * time.Microsecond):
+				s.RotateKey("key")
+			}
+		}
+	})
+	type written struct {
+		message   []byte
+		plaintext string
+	}
+	messages := make(chan written, 1000)
+	versions := sync.Map{}
+	for i, p := range providers {
+		for j := range 2 {
+			working.Go(func() { // a writer, who then reads what is there
+				for n := range 100 {
+					plaintext := fmt.Sprint(i, j, n)
+					message, h, err := esdk.Encrypt(t.Context(), []byte(plaintext), p, &esdk.EncryptOptions{Suite: committing})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					versions.Store(versionOf(h.EncryptedDataKeys[0]), true)
+					messages <- written{message, plaintext}
+					m := <-messages
+					reader := providers[(i+n)%len(providers)]
+					got, _, err := esdk.Decrypt(t.Context(), m.message, reader, nil)
+					if err != nil || string(got) != m.plaintext {
+						t.Errorf("%q, %v", got, err)
+					}
+					if n%40 == 39 {
+						p.Purge()
+					}
+					messages <- m
+				}
+			})
+		}
+	}
+	working.Wait()
+	close(stop)
+	rotating.Wait()
+	close(messages)
+	all := 0
+	for m := range messages { // also afterwards, by a reader that was not there
+		got, _, err := esdk.Decrypt(t.Context(), m.message, hierarchical(t, s, kms.HierarchicalOptions{}), nil)
+		require.NoError(t, err)
+		require.Equal(t, m.plaintext, string(got))
+		all++
+	}
+	require.Equal(t, 800, all)
+	used := 0
+	versions.Range(func(any, any) bool { used++; return true })
+	require.Greater(t, used, 3, "the test must see rotations")
+}

@@ -1,0 +1,480 @@
+package kms_test
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/esdk-go/esdk"
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/keyprovider/providertest"
+	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/kmstest"
+	"github.com/esdk-go/esdk/suite"
+)
+
+func TestHierarchicalOptionsAreChecked(t *testing.T) {
+	s := newBranchKeys("key")
+	idFor := func(context.Context, map[string]string) (string, error) { return "key", nil }
+	for _, test := range []struct {
+		store kms.BranchKeyStore
+		opts  kms.HierarchicalOptions
+		want  string
+	}{
+		{nil, kms.HierarchicalOptions{BranchKeyID: "key", MaxAge: time.Hour}, "nil BranchKeyStore"},
+		{(*branchKeys)(nil), kms.HierarchicalOptions{BranchKeyID: "key", MaxAge: time.Hour}, "nil BranchKeyStore"},
+		{s, kms.HierarchicalOptions{MaxAge: time.Hour}, "exactly one of BranchKeyID and BranchKeyIDFor"},
+		{s, kms.HierarchicalOptions{MaxAge: time.Hour, BranchKeyID: "key", BranchKeyIDFor: idFor}, "exactly one of BranchKeyID and BranchKeyIDFor"},
+		{s, kms.HierarchicalOptions{BranchKeyID: "key"}, "MaxAge 0s is not positive"},
+		{s, kms.HierarchicalOptions{BranchKeyID: "key", MaxAge: -1}, "MaxAge -1ns is not positive"},
+		{s, kms.HierarchicalOptions{BranchKeyID: "key", MaxAge: time.Minute, GracePeriod: time.Minute}, "GracePeriod 1m0s is not less than MaxAge 1m0s"},
+		{s, kms.HierarchicalOptions{BranchKeyID: "key", MaxAge: time.Hour, MaxEntries: -1}, "negative MaxEntries: -1"},
+		{s, kms.HierarchicalOptions{BranchKeyID: "key", MaxAge: time.Hour, MaxEntries: 1, CacheStore: keyprovider.NewCacheStore(1)}, "MaxEntries for a CacheStore"},
+		{s, kms.HierarchicalOptions{BranchKeyID: "key", MaxAge: time.Hour, CacheStore: &keyprovider.CacheStore{}}, "not made by keyprovider.NewCacheStore"},
+		{s, kms.HierarchicalOptions{BranchKeyID: "k\xFF", MaxAge: time.Hour}, "not UTF-8"},
+		{s, kms.HierarchicalOptions{BranchKeyID: strings.Repeat("k", 1<<16), MaxAge: time.Hour}, "branch key ID of 65536 bytes"},
+	} {
+		p, err := kms.NewHierarchical(test.store, test.opts)
+		require.Nil(t, p)
+		require.ErrorContains(t, err, "kms: NewHierarchical")
+		require.ErrorContains(t, err, test.want)
+	}
+	require.Empty(t, s.takeCalls())
+	for _, opts := range []kms.HierarchicalOptions{
+		{BranchKeyID: "key", MaxAge: 1},
+		{BranchKeyIDFor: idFor, MaxAge: time.Hour, GracePeriod: -1, MaxEntries: 1},
+		{BranchKeyID: "key", MaxAge: time.Hour, CacheStore: keyprovider.NewCacheStore(0), Partition: "p"},
+	} {
+		opens(t, hierarchical(t, s, opts), generated(t, hierarchical(t, s, opts), nil), nil)
+	}
+}
+
+func TestZeroHierarchicalFailsClearly(t *testing.T) {
+	var p kms.Hierarchical
+	const want = "not made by NewHierarchical"
+	_, err := p.GenerateDataKey(t.Context(), requestFor(nil))
+	require.ErrorContains(t, err, want)
+	_, err = p.EncryptDataKey(t.Context(), requestFor(nil), make([]byte, 32))
+	require.ErrorContains(t, err, want)
+	_, err = p.DecryptDataKey(t.Context(), requestFor(nil), nil)
+	require.ErrorContains(t, err, want)
+	_, _, err = esdk.Encrypt(t.Context(), nil, p, nil)
+	require.ErrorContains(t, err, want)
+	p.Purge()
+	require.Equal(t, "hierarchical provider", p.String())
+}
+
+func TestHierarchicalKeepsTheContractOfProviders(t *testing.T) {
+	s := newBranchKeys("key", "other", "tenant größe")
+	t.Run("fixed", func(t *testing.T) {
+		providertest.Test(t, providertest.Config{Provider: hierarchical(t, s, kms.HierarchicalOptions{})})
+	})
+	t.Run("chosen", func(t *testing.T) {
+		idFor := func(_ context.Context, ec map[string]string) (string, error) {
+			if ec["größe"] != "" {
+				return "tenant größe", nil
+			}
+			return "other", nil
+		}
+		providertest.Test(t, providertest.Config{Provider: hierarchical(t, s, kms.HierarchicalOptions{BranchKeyIDFor: idFor})})
+	})
+	t.Run("no room", func(t *testing.T) {
+		opts := kms.HierarchicalOptions{CacheStore: keyprovider.NewCacheStore(0)}
+		providertest.Test(t, providertest.Config{Provider: hierarchical(t, s, opts), Decrypter: hierarchical(t, s, opts)})
+	})
+	t.Run("in a Multi", func(t *testing.T) {
+		p, err := keyprovider.Multi(hierarchical(t, s, kms.HierarchicalOptions{}), hierarchical(t, s, kms.HierarchicalOptions{BranchKeyID: "other"}))
+		require.NoError(t, err)
+		providertest.Test(t, providertest.Config{Provider: p})
+	})
+}
+
+func TestHierarchicalMessagesOfEverySuite(t *testing.T) {
+	p := hierarchical(t, newBranchKeys("key"), kms.HierarchicalOptions{})
+	for _, id := range suite.All() {
+		c := esdk.Client{CommitmentPolicy: suite.ForbidEncryptAllowDecrypt}
+		if id.Committing() {
+			c.CommitmentPolicy = suite.RequireEncryptRequireDecrypt
+		}
+		ec := map[string]string{"tenant": "42", "größe": "一"}
+		message, h, err := c.Encrypt(t.Context(), []byte("hello"), p, &esdk.EncryptOptions{Suite: id, EncryptionContext: ec, RequiredContextKeys: []string{"tenant"}})
+		require.NoError(t, err)
+		require.Len(t, h.EncryptedDataKeys, 1)
+		require.Equal(t, "aws-kms-hierarchy", h.EncryptedDataKeys[0].ProviderID)
+		require.Equal(t, "key", string(h.EncryptedDataKeys[0].ProviderInfo))
+		require.Len(t, h.EncryptedDataKeys[0].Ciphertext, 60+id.KeySize())
+		plaintext, _, err := c.Decrypt(t.Context(), message, p, &esdk.DecryptOptions{EncryptionContext: map[string]string{"tenant": "42"}})
+		require.NoError(t, err)
+		require.Equal(t, "hello", string(plaintext))
+		_, _, err = c.Decrypt(t.Context(), message, p, &esdk.DecryptOptions{EncryptionContext: map[string]string{"tenant": "43"}})
+		require.ErrorContains(t, err, "not wrapped under this branch key and encryption context")
+	}
+}
+
+// A known branch key and what is made of it, written out here by hand: the key
+// derivation as the HMAC of its input, the authenticated data byte for byte.
+var (
+	knownKey = &kms.BranchKey{ID: "größe", Version: "01234567-89ab-cdef-0123-456789abcdef", Material: []byte("0123456789ABCDEF0123456789ABCDEF")}
+	knownEC  = map[string]string{"b": "2", "a": "一"}
+)
+
+const (
+	knownVersion = "\x01\x23\x45\x67\x89\xAB\xCD\xEF\x01\x23\x45\x67\x89\xAB\xCD\xEF"
+	knownAAD     = "aws-kms-hierarchy" + "gr\xC3\xB6\xC3\x9Fe" + knownVersion +
+		"\x00\x02" + "\x00\x01a" + "\x00\x03\xE4\xB8\x80" + "\x00\x01b" + "\x00\x012"
+)
+
+func knownCipher(t *testing.T, salt string) cipher.AEAD {
+	mac := hmac.New(sha256.New, knownKey.Material)
+	mac.Write([]byte("\x00\x00\x00\x01" + "aws-kms-hierarchy" + "\x00" + salt + "\x00\x00\x01\x00"))
+	block, err := aes.NewCipher(mac.Sum(nil))
+	require.NoError(t, err)
+	aead, err := cipher.NewGCM(block)
+	require.NoError(t, err)
+	return aead
+}
+
+func TestHierarchicalWritesTheBytesOfTheSpecification(t *testing.T) {
+	s := newBranchKeys()
+	s.Add(knownKey)
+	p := hierarchical(t, s, kms.HierarchicalOptions{BranchKeyID: "größe"})
+	random := map[string]bool{}
+	for i := range 10 {
+		key := generated(t, p, knownEC)
+		if i == 0 {
+			edk, err := p.EncryptDataKey(t.Context(), requestFor(knownEC), key.Plaintext)
+			require.NoError(t, err)
+			key.Encrypted = edk
+		}
+		require.Equal(t, "aws-kms-hierarchy", key.Encrypted.ProviderID)
+		require.Equal(t, "gr\xC3\xB6\xC3\x9Fe", string(key.Encrypted.ProviderInfo))
+		c := string(key.Encrypted.Ciphertext)
+		require.Len(t, c, 16+12+16+32+16)
+		salt, iv, version, sealed := c[:16], c[16:28], c[28:44], c[44:]
+		require.Equal(t, knownVersion, version)
+		plaintext, err := knownCipher(t, salt).Open(nil, []byte(iv), []byte(sealed), []byte(knownAAD))
+		require.NoError(t, err)
+		require.Equal(t, key.Plaintext, plaintext)
+		for _, b := range []string{salt, iv, string(key.Plaintext)} {
+			require.False(t, random[b], "random each time")
+			random[b] = true
+		}
+	}
+}
+
+func TestHierarchicalReadsTheBytesOfTheSpecification(t *testing.T) {
+	s := newBranchKeys()
+	s.Add(knownKey)
+	const salt, iv, dataKey = "a salt, 16 bytes", "IV, 12 bytes", "DATA KEY OF 32 BYTES DATA KEY OF"
+	edk := keyprovider.EncryptedDataKey{ProviderID: "aws-kms-hierarchy", ProviderInfo: []byte("größe"),
+		Ciphertext: knownCipher(t, salt).Seal([]byte(salt+iv+knownVersion), []byte(iv), []byte(dataKey), []byte(knownAAD))}
+	p := hierarchical(t, s, kms.HierarchicalOptions{BranchKeyID: "größe"})
+	key, err := p.DecryptDataKey(t.Context(), requestFor(knownEC), []keyprovider.EncryptedDataKey{edk})
+	require.NoError(t, err)
+	require.Equal(t, dataKey, string(key.Plaintext))
+	require.Equal(t, edk, key.Encrypted)
+	require.Equal(t, calls(kmstest.BranchKeyCall{ID: "größe", Version: "01234567-89ab-cdef-0123-456789abcdef"}), s.takeCalls())
+	for i := range edk.Ciphertext { // salt, IV, version, data key and tag: every byte counts
+		edk.Ciphertext[i] ^= 1
+		refused(t, p, requestFor(knownEC), edk)
+		edk.Ciphertext[i] ^= 1
+	}
+	for i := range len(edk.Ciphertext) {
+		short := edk
+		short.Ciphertext = edk.Ciphertext[:i]
+		require.ErrorContains(t, refused(t, p, requestFor(knownEC), short), fmt.Sprintf("wrapped in %d bytes", i))
+	}
+}
+
+func TestHierarchicalBindsWhatItDoesNotStore(t *testing.T) {
+	s := newBranchKeys("key")
+	p := hierarchical(t, s, kms.HierarchicalOptions{})
+	key := generated(t, p, knownEC)
+	opens(t, p, key, knownEC)
+	for _, ec := range []map[string]string{nil, {"a": "一"}, {"a": "一", "b": "3"}, {"a": "一", "b": "2", "c": ""}} {
+		require.ErrorContains(t, refused(t, p, requestFor(ec), key.Encrypted), "not wrapped under this branch key and encryption context, or altered")
+	}
+	other := hierarchical(t, s, kms.HierarchicalOptions{BranchKeyID: "other"})
+	failure := refused(t, other, requestFor(knownEC), key.Encrypted)
+	require.ErrorIs(t, failure, keyprovider.ErrNoMatch)
+	require.ErrorContains(t, failure, `encrypted data key 1 skipped: "key" is not the branch key, "other"`)
+}
+
+func TestHierarchicalRefusesRequestsThatNoKeyFits(t *testing.T) {
+	s := newBranchKeys("key")
+	p := hierarchical(t, s, kms.HierarchicalOptions{})
+	key := generated(t, p, nil)
+	s.takeCalls()
+	for _, ec := range []map[string]string{{"k": "\xFF"}, {"k": strings.Repeat("x", 1<<16)}} {
+		_, err := p.GenerateDataKey(t.Context(), requestFor(ec))
+		require.ErrorIs(t, err, keyprovider.ErrEncryptionContext)
+		_, err = p.EncryptDataKey(t.Context(), requestFor(ec), make([]byte, 32))
+		require.ErrorIs(t, err, keyprovider.ErrEncryptionContext)
+		_, err = p.DecryptDataKey(t.Context(), requestFor(ec), []keyprovider.EncryptedDataKey{key.Encrypted})
+		require.ErrorIs(t, err, keyprovider.ErrEncryptionContext)
+	}
+	_, err := p.GenerateDataKey(t.Context(), &keyprovider.Request{Suite: 0x0070})
+	require.ErrorIs(t, err, format.ErrUnsupportedSuite)
+	_, err = p.DecryptDataKey(t.Context(), &keyprovider.Request{Suite: 0x0070}, []keyprovider.EncryptedDataKey{key.Encrypted})
+	require.ErrorIs(t, err, format.ErrUnsupportedSuite)
+	require.Empty(t, s.takeCalls())
+}
+
+// The encryption context chooses the branch key, with what materials add to it.
+func TestHierarchicalAsksTheSupplier(t *testing.T) {
+	s := newBranchKeys("tenant 1", "tenant 2")
+	var seen []map[string]string
+	p := hierarchical(t, s, kms.HierarchicalOptions{BranchKeyIDFor: func(_ context.Context, ec map[string]string) (string, error) {
+		seen = append(seen, ec)
+		return "tenant " + ec["tenant"], nil
+	}})
+	for _, tenant := range []string{"1", "2", "1"} {
+		seen = nil
+		ec := map[string]string{"tenant": tenant}
+		message, h, err := esdk.Encrypt(t.Context(), nil, p, &esdk.EncryptOptions{EncryptionContext: ec, RequiredContextKeys: []string{"tenant"}})
+		require.NoError(t, err)
+		require.Equal(t, "tenant "+tenant, string(h.EncryptedDataKeys[0].ProviderInfo))
+		_, _, err = esdk.Decrypt(t.Context(), message, p, &esdk.DecryptOptions{EncryptionContext: ec})
+		require.NoError(t, err)
+		require.Len(t, seen, 2, "asked once each way")
+		for _, ec := range seen {
+			require.Equal(t, tenant, ec["tenant"])
+			require.NotEmpty(t, ec[format.PublicKeyField])
+			require.Len(t, ec, 2)
+		}
+	}
+	seen = nil
+	require.ErrorIs(t, refused(t, p, requestFor(nil), keyprovider.EncryptedDataKey{ProviderID: "aws-kms"}), keyprovider.ErrNoMatch)
+	require.Empty(t, seen, "nobody is asked for a message that has nothing of ours")
+	ours := keyprovider.EncryptedDataKey{ProviderID: "aws-kms-hierarchy", ProviderInfo: []byte("tenant 1"), Ciphertext: make([]byte, 92)}
+	require.Len(t, refused(t, p, requestFor(map[string]string{"tenant": "1"}), ours, ours, ours).Causes, 3)
+	require.Len(t, seen, 1, "once for all entries")
+	require.Equal(t, "hierarchical provider of branch keys chosen by the encryption context", p.String())
+}
+
+func TestHierarchicalSupplierFails(t *testing.T) {
+	s := newBranchKeys("key")
+	key := generated(t, hierarchical(t, s, kms.HierarchicalOptions{}), nil)
+	s.takeCalls()
+	for _, test := range []struct {
+		id   string
+		err  error
+		want string
+	}{
+		{"key", errors.New("no tenant"), "BranchKeyIDFor: no tenant"},
+		{"", nil, "BranchKeyIDFor: empty branch key ID"},
+		{"\xFF", nil, "not UTF-8"},
+		{strings.Repeat("k", 1<<16), nil, "branch key ID of 65536 bytes: at most 65535"},
+	} {
+		p := hierarchical(t, s, kms.HierarchicalOptions{BranchKeyIDFor: func(context.Context, map[string]string) (string, error) { return test.id, test.err }})
+		dataKey, err := p.GenerateDataKey(t.Context(), requestFor(nil))
+		require.Nil(t, dataKey)
+		require.ErrorContains(t, err, test.want)
+		failure := refused(t, p, requestFor(nil), key.Encrypted, key.Encrypted)
+		require.Len(t, failure.Causes, 1)
+		require.ErrorContains(t, failure, test.want)
+		if test.err != nil {
+			require.ErrorIs(t, err, test.err)
+			require.ErrorIs(t, failure, test.err)
+		}
+	}
+	require.Empty(t, s.takeCalls())
+
+	// Another provider of a Multi can still open the message.
+	failing := hierarchical(t, s, kms.HierarchicalOptions{BranchKeyIDFor: func(context.Context, map[string]string) (string, error) { return "", errors.New("no tenant") }})
+	multi, err := keyprovider.Multi(failing, hierarchical(t, s, kms.HierarchicalOptions{}))
+	require.NoError(t, err)
+	got, err := multi.DecryptDataKey(t.Context(), requestFor(nil), []keyprovider.EncryptedDataKey{key.Encrypted})
+	require.NoError(t, err)
+	require.Equal(t, key.Plaintext, got.Plaintext)
+}
+
+func TestHierarchicalTriesAllMatchingEntries(t *testing.T) {
+	s := newBranchKeys("key", "other")
+	p := hierarchical(t, s, kms.HierarchicalOptions{})
+	good := generated(t, p, nil)
+	foreign := generated(t, hierarchical(t, s, kms.HierarchicalOptions{BranchKeyID: "other"}), nil).Encrypted
+	altered, gone, short, notUTF8 := good.Encrypted, good.Encrypted, good.Encrypted, good.Encrypted
+	altered.Ciphertext = append([]byte{good.Encrypted.Ciphertext[0] ^ 1}, good.Encrypted.Ciphertext[1:]...)
+	gone.Ciphertext = append([]byte(nil), good.Encrypted.Ciphertext...)
+	gone.Ciphertext[28] ^= 0xFF // its version
+	short.Ciphertext = short.Ciphertext[:91]
+	notUTF8.ProviderInfo = []byte("key\xFF")
+	bad := []keyprovider.EncryptedDataKey{foreign, altered, gone, short, notUTF8, {ProviderID: "aws-kms-hierarchy"}, {ProviderID: "aws-kms", ProviderInfo: []byte("key"), Ciphertext: good.Encrypted.Ciphertext}}
+
+	got, err := p.DecryptDataKey(t.Context(), requestFor(nil), append(bad, good.Encrypted))
+	require.NoError(t, err)
+	require.Equal(t, good.Plaintext, got.Plaintext)
+
+	failure := refused(t, p, requestFor(nil), bad...)
+	require.NotErrorIs(t, failure, keyprovider.ErrNoMatch)
+	require.ErrorIs(t, failure, kms.ErrBranchKeyNotFound)
+	require.Len(t, failure.Causes, 6)
+	version, goneVersion := versionOf(good.Encrypted), versionOf(gone)
+	for i, want := range []string{
+		`encrypted data key 2: branch key "key", version ` + version + `: not wrapped under this branch key and encryption context, or altered`,
+		`encrypted data key 3: branch key "key", version ` + goneVersion + `: version "` + goneVersion + `" of "key": no such branch key`,
+		`encrypted data key 1 skipped: "other" is not the branch key, "key"`,
+		`encrypted data key 4 skipped: wrapped in 91 bytes, a data key for ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY in 92`,
+		`encrypted data key 5 skipped: "key\xff" is not the branch key, "key"`,
+		`encrypted data key 6 skipped: "" is not the branch key, "key"`,
+	} {
+		require.EqualError(t, failure.Causes[i], want)
+	}
+}
+
+// As many entries as a message can have: none is opened, and little is said.
+func TestHierarchicalEndures65535Entries(t *testing.T) {
+	s := newBranchKeys("key")
+	p := hierarchical(t, s, kms.HierarchicalOptions{})
+	good := generated(t, p, nil).Encrypted
+	for name, test := range map[string]struct {
+		entry         func(i int) keyprovider.EncryptedDataKey
+		causes, calls int
+	}{
+		"empty": {func(int) keyprovider.EncryptedDataKey { return keyprovider.EncryptedDataKey{} }, 1, 0},
+		"other keys": {func(i int) keyprovider.EncryptedDataKey {
+			return keyprovider.EncryptedDataKey{ProviderID: "aws-kms-hierarchy", ProviderInfo: fmt.Append(nil, i), Ciphertext: good.Ciphertext}
+		}, 1 + 8 + 1, 0},
+		"short": {func(i int) keyprovider.EncryptedDataKey {
+			return keyprovider.EncryptedDataKey{ProviderID: "aws-kms-hierarchy", ProviderInfo: []byte("key"), Ciphertext: make([]byte, i%92)}
+		}, 1 + 8 + 1, 0},
+		"altered": {func(i int) keyprovider.EncryptedDataKey {
+			c := append([]byte(nil), good.Ciphertext...)
+			c[0], c[1] = c[0]^byte(i), c[1]^byte(i>>8)^1
+			return keyprovider.EncryptedDataKey{ProviderID: "aws-kms-hierarchy", ProviderInfo: []byte("key"), Ciphertext: c}
+		}, 65535 - 1, 1}, // one of them is the good one, at an index that must not be used
+		"other versions": {func(i int) keyprovider.EncryptedDataKey {
+			c := append([]byte(nil), good.Ciphertext...)
+			c[28], c[29], c[30] = byte(i), byte(i>>8), ^c[30]
+			return keyprovider.EncryptedDataKey{ProviderID: "aws-kms-hierarchy", ProviderInfo: []byte("key"), Ciphertext: c}
+		}, 65535, 65535},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := make([]keyprovider.EncryptedDataKey, 65535)
+			for i := range all {
+				all[i] = test.entry(i)
+			}
+			if name == "altered" {
+				all[1<<8] = all[1<<8+1]
+				test.causes = 65535
+			}
+			s.takeCalls()
+			failure := refused(t, p, requestFor(nil), all...)
+			require.Len(t, failure.Causes, test.causes)
+			require.Equal(t, test.calls, len(s.takeCalls()))
+			require.Less(t, len(failure.Error()), 4000)
+		})
+	}
+}
+
+// What is wrong with the answer of a store is an error, and not used.
+func TestHierarchicalTrustsNoStore(t *testing.T) {
+	wrong := map[string]func(*kms.BranchKey) *kms.BranchKey{
+		"neither a branch key nor an error":  func(*kms.BranchKey) *kms.BranchKey { return nil },
+		`another branch key, "key2"`:         func(k *kms.BranchKey) *kms.BranchKey { k.ID = "key2"; return k },
+		`another branch key, ""`:             func(k *kms.BranchKey) *kms.BranchKey { k.ID = ""; return k },
+		`no UUID in lower case: ""`:          func(k *kms.BranchKey) *kms.BranchKey { k.Version = ""; return k },
+		"no UUID in lower case: \"0123":      func(k *kms.BranchKey) *kms.BranchKey { k.Version = "0123456789ab-cdef-0123-456789abcdef-"; return k },
+		"no UUID in lower case: \"ABCDEF":    func(k *kms.BranchKey) *kms.BranchKey { k.Version = "ABCDEF01-89ab-cdef-0123-456789abcdef"; return k },
+		"no UUID in lower case: \"branch:":   func(k *kms.BranchKey) *kms.BranchKey { k.Version = "branch:version:" + k.Version; return k },
+		"no UUID in lower case: \"01234567+": func(k *kms.BranchKey) *kms.BranchKey { k.Version = "01234567+89ab-cdef-0123-456789abcdef"; return k },
+		"a branch key of 0 bytes, need 32":   func(k *kms.BranchKey) *kms.BranchKey { k.Material = nil; return k },
+		"a branch key of 16 bytes, need 32":  func(k *kms.BranchKey) *kms.BranchKey { k.Material = k.Material[:16]; return k },
+		"a branch key of 33 bytes, need 32":  func(k *kms.BranchKey) *kms.BranchKey { k.Material = append(k.Material, 0); return k },
+	}
+	for want, alter := range wrong {
+		t.Run(want, func(t *testing.T) {
+			s := newBranchKeys("key")
+			p := hierarchical(t, s, kms.HierarchicalOptions{})
+			good := generated(t, p, nil)
+			p.Purge()
+			s.set(func() { s.alter = alter })
+			for range 2 {
+				key, err := p.GenerateDataKey(t.Context(), requestFor(nil))
+				require.Nil(t, key)
+				require.ErrorContains(t, err, `branch key "key": the store returned `)
+				require.ErrorContains(t, err, want)
+				require.ErrorContains(t, refused(t, p, requestFor(nil), good.Encrypted), want)
+			}
+			require.Equal(t, 1+4, len(s.takeCalls()), "nothing wrong is cached")
+			s.set(func() { s.alter = nil })
+			opens(t, p, good, nil)
+		})
+	}
+	t.Run("another version", func(t *testing.T) {
+		s := newBranchKeys("key")
+		p := hierarchical(t, s, kms.HierarchicalOptions{})
+		good := generated(t, p, nil)
+		s.set(func() { s.alter = func(k *kms.BranchKey) *kms.BranchKey { k.Version = knownKey.Version; return k } })
+		require.ErrorContains(t, refused(t, p, requestFor(nil), good.Encrypted), "the store returned another version, "+knownKey.Version)
+	})
+}
+
+// What the store gave is cleared, whether it was good or not.
+func TestHierarchicalClearsBranchKeys(t *testing.T) {
+	s := newBranchKeys("key")
+	p := hierarchical(t, s, kms.HierarchicalOptions{})
+	key := generated(t, p, nil)
+	opens(t, p, key, nil)
+	p.Purge()
+	s.set(func() { s.alter = func(k *kms.BranchKey) *kms.BranchKey { k.ID = "x"; return k } })
+	refused(t, p, requestFor(nil), key.Encrypted)
+	require.Len(t, s.given, 3)
+	for _, given := range s.given {
+		require.Equal(t, make([]byte, 32), given.Material)
+	}
+}
+
+func TestHierarchicalKeepsTheErrorsOfStores(t *testing.T) {
+	s := newBranchKeys("key")
+	p := hierarchical(t, s, kms.HierarchicalOptions{})
+	good := generated(t, p, nil)
+	p.Purge()
+	down := errors.New("down")
+	s.set(func() { s.err = down })
+	key, err := p.GenerateDataKey(t.Context(), requestFor(nil))
+	require.Nil(t, key)
+	require.ErrorIs(t, err, down)
+	require.EqualError(t, err, `branch key "key": down`)
+	edk, err := p.EncryptDataKey(t.Context(), requestFor(nil), make([]byte, 32))
+	require.ErrorIs(t, err, down)
+	require.Equal(t, keyprovider.EncryptedDataKey{}, edk)
+	require.ErrorIs(t, refused(t, p, requestFor(nil), good.Encrypted), down)
+
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = p.GenerateDataKey(done, requestFor(nil))
+	require.ErrorIs(t, err, context.Canceled)
+	_, err = p.DecryptDataKey(done, requestFor(nil), []keyprovider.EncryptedDataKey{good.Encrypted})
+	require.ErrorIs(t, err, context.Canceled)
+	var failure *keyprovider.DecryptError
+	require.False(t, errors.As(err, &failure))
+}
+
+func TestBranchKeysPrintNowhere(t *testing.T) {
+	s := newBranchKeys()
+	s.Add(knownKey)
+	p := hierarchical(t, s, kms.HierarchicalOptions{BranchKeyID: "größe"})
+	generated(t, p, nil)
+	for _, v := range []any{knownKey, *knownKey, p, *p, []kms.BranchKey{*knownKey}, struct{ K any }{*knownKey}, struct{ P any }{p}} {
+		for _, out := range printed(t, v) {
+			for _, secret := range []string{"0123456789ABCDEF", hex.EncodeToString(knownKey.Material[:8]), "48 49 50 51 52", "48,49,50,51", "MDEyMzQ1Njc4", "0xc0"} {
+				require.NotContains(t, out, secret)
+			}
+		}
+	}
+	require.Equal(t, `branch key "größe", version "01234567-89ab-cdef-0123-456789abcdef" (redacted)`, fmt.Sprint(knownKey))
+	require.Equal(t, `hierarchical provider of branch key "größe"`, fmt.Sprintf("%x", p))
+}
