@@ -33,7 +33,7 @@ type peerMessage struct {
 	Message                          []byte
 }
 
-func peerMessages(t *testing.T, name string) []peerMessage {
+func peerMessages(t testing.TB, name string) []peerMessage {
 	t.Helper()
 	var messages []peerMessage
 	readJSON(t, name, &messages)
@@ -41,7 +41,7 @@ func peerMessages(t *testing.T, name string) []peerMessage {
 	return messages
 }
 
-func readJSON(t *testing.T, name string, v any) {
+func readJSON(t testing.TB, name string, v any) {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join("testdata", "peers", name))
 	require.NoError(t, err)
@@ -52,7 +52,7 @@ var paddings = []keyprovider.RSAPadding{keyprovider.PKCS1v15, keyprovider.OAEPSH
 	keyprovider.OAEPSHA384, keyprovider.OAEPSHA512}
 
 // peerKeys returns a provider for each of the keys that the peers had.
-func peerKeys(t *testing.T) map[string]keyprovider.MasterKeyProvider {
+func peerKeys(t testing.TB) map[string]keyprovider.MasterKeyProvider {
 	t.Helper()
 	var keys map[string]struct {
 		Type, Namespace, Name, Schema string
@@ -85,7 +85,7 @@ func peerKeys(t *testing.T) map[string]keyprovider.MasterKeyProvider {
 }
 
 // ecdhProvider returns one that decrypts, with keys in PKCS #8 and PKIX.
-func ecdhProvider(t *testing.T, schema string, private, public []byte) keyprovider.MasterKeyProvider {
+func ecdhProvider(t testing.TB, schema string, private, public []byte) keyprovider.MasterKeyProvider {
 	t.Helper()
 	parsed, err := x509.ParsePKCS8PrivateKey(private)
 	require.NoError(t, err)

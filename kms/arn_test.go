@@ -96,3 +96,45 @@ func TestUniquenessNamesAllReplicasOfOneKey(t *testing.T) {
 	require.NotContains(t, err.Error(), "mrk-b")
 	require.NotContains(t, err.Error(), singleARN)
 }
+
+// An identifier that is accepted can go to KMS as it is: it names a Region that
+// can be part of a host name, has nothing unprintable, and an ARN is what it was
+// parsed from. It matches itself and no other key.
+func FuzzParseKeyID(f *testing.F) {
+	for _, s := range []string{singleARN, replicaARN, otherARN, aliasARN, "arn:aws:kms:::key/", "alias/a", "1234abcd-12ab", "mrk-1", "arn:p:kms:r:a:key/a/b"} {
+		f.Add(s, "us-east-1")
+	}
+	f.Fuzz(func(t *testing.T, s, other string) {
+		a, err := arn.Parse(s)
+		if err == nil {
+			require.Equal(t, s, a.String())
+			require.True(t, arn.ValidRegion(a.Region))
+			require.True(t, arn.Printable(s))
+			again, err := arn.Parse(a.In(a.Region).String())
+			require.NoError(t, err)
+			require.Equal(t, a, again)
+		} else {
+			require.Zero(t, a)
+		}
+		key, keyErr := arn.ParseKey(s)
+		require.Equal(t, err == nil && a.Kind == "key", keyErr == nil)
+
+		id, idErr := parseKeyID(s, "us-east-1")
+		require.False(t, err == nil && idErr != nil, "an ARN is an identifier: %v", idErr)
+		if idErr != nil {
+			return
+		}
+		require.Equal(t, s, id.text)
+		require.True(t, arn.Printable(s))
+		require.True(t, arn.ValidRegion(id.region))
+		if keyErr != nil {
+			return
+		}
+		require.True(t, id.matches(key, false))
+		require.True(t, id.matches(key, true))
+		if b, err := arn.ParseKey(other); err == nil && b != key {
+			require.False(t, id.matches(b, false))
+			require.Equal(t, key.MultiRegion() && b.In(key.Region) == key, id.matches(b, true))
+		}
+	})
+}

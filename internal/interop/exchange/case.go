@@ -41,6 +41,11 @@ type Case struct {
 	// encrypt nothing.
 	Altered string `json:"altered,omitempty"`
 	Message []byte `json:"message"`
+	// Reproduced and MaxKeys are how to decrypt: pairs to give beside those of
+	// Required, and the most encrypted data keys, 0 for any number. Only the
+	// official Go SDK's program knows them.
+	Reproduced map[string]string `json:"reproduced,omitempty"`
+	MaxKeys    int               `json:"maxKeys,omitempty"`
 }
 
 // A Key is a wrapping key of a case.
@@ -85,9 +90,9 @@ func (c *Case) suite() suite.ID {
 
 func (c *Case) client() *esdk.Client {
 	if c.suite().Committing() {
-		return &esdk.Client{}
+		return &esdk.Client{MaxEncryptedDataKeys: c.MaxKeys}
 	}
-	return &esdk.Client{CommitmentPolicy: suite.ForbidEncryptAllowDecrypt}
+	return &esdk.Client{CommitmentPolicy: suite.ForbidEncryptAllowDecrypt, MaxEncryptedDataKeys: c.MaxKeys}
 }
 
 // plaintext returns the n bytes that all programs here encrypt.
@@ -203,9 +208,11 @@ func (c *Case) encrypt(ctx context.Context) error {
 
 // decryptOptions gives the pairs that the message does not store.
 func (c *Case) decryptOptions() *esdk.DecryptOptions {
-	opts := &esdk.DecryptOptions{RequiredContextKeys: c.Required}
+	opts := &esdk.DecryptOptions{RequiredContextKeys: c.Required, EncryptionContext: maps.Clone(c.Reproduced)}
 	if len(c.Required) > 0 {
-		opts.EncryptionContext = make(map[string]string)
+		if opts.EncryptionContext == nil {
+			opts.EncryptionContext = make(map[string]string)
+		}
 		for _, k := range c.Required {
 			opts.EncryptionContext[k] = c.Context[k]
 		}

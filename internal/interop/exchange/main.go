@@ -30,8 +30,12 @@ func run(ctx context.Context, args []string) error {
 		return report(args[1], args[2])
 	case len(args) == 3 && args[0] == "store":
 		return store(args[1], args[2])
+	case len(args) == 4 && args[0] == "mutate":
+		return mutants(args[1], args[2], args[3])
+	case len(args) == 5 && args[0] == "differences":
+		return differences(ctx, args[1], args[2], args[3], args[4])
 	}
-	return errors.New("usage: exchange cases FILE | kms COMMAND... | check WORK PEER | report WORK FILE | store WORK FOLDER")
+	return errors.New("usage: exchange cases FILE | kms COMMAND... | check WORK PEER | report WORK FILE | store WORK FOLDER | mutate SEED COUNT FILE | differences FILE RESULTS TITLE REPORT")
 }
 
 // makeCases writes all cases with esdk's messages to the file.

@@ -40,6 +40,8 @@ type testCase struct {
 	Length      int
 	Altered     string
 	Message     []byte
+	Reproduced  map[string]string
+	MaxKeys     int64
 }
 
 type key struct {
@@ -119,6 +121,15 @@ func (p *peer) client(c *testCase) *sdk.Client {
 	return p.forbidding
 }
 
+// limited returns a client with the case's limit of encrypted data keys.
+func (p *peer) limited(c *testCase) (*sdk.Client, error) {
+	policy := mpltypes.ESDKCommitmentPolicyForbidEncryptAllowDecrypt
+	if p.client(c) == p.requiring {
+		policy = mpltypes.ESDKCommitmentPolicyRequireEncryptRequireDecrypt
+	}
+	return sdk.NewClient(sdktypes.AwsEncryptionSdkConfig{CommitmentPolicy: &policy, MaxEncryptedDataKeys: &c.MaxKeys})
+}
+
 func (p *peer) exchange(ctx context.Context, c *testCase) *result {
 	r := &result{ID: c.ID}
 	switch {
@@ -180,9 +191,11 @@ func (p *peer) decrypt(ctx context.Context, c *testCase, r *result) (err error) 
 	if err != nil {
 		return err
 	}
-	in := sdktypes.DecryptInput{Ciphertext: c.Message}
+	in := sdktypes.DecryptInput{Ciphertext: c.Message, EncryptionContext: c.Reproduced}
 	if len(c.Required) > 0 {
-		in.EncryptionContext = make(map[string]string)
+		if in.EncryptionContext == nil {
+			in.EncryptionContext = make(map[string]string)
+		}
 		for _, k := range c.Required {
 			in.EncryptionContext[k] = c.Context[k]
 		}
@@ -190,7 +203,13 @@ func (p *peer) decrypt(ctx context.Context, c *testCase, r *result) (err error) 
 	if in.Keyring, in.MaterialsManager, err = p.materials(ctx, c, ring); err != nil {
 		return err
 	}
-	out, err := p.client(c).Decrypt(ctx, in)
+	client := p.client(c)
+	if c.MaxKeys > 0 {
+		if client, err = p.limited(c); err != nil {
+			return err
+		}
+	}
+	out, err := client.Decrypt(ctx, in)
 	if err != nil {
 		return err
 	}
