@@ -15,14 +15,14 @@ import (
 // maxFuzzPlaintext lets a message be several batches of what works in parallel.
 const maxFuzzPlaintext = 3 << 19
 
-// bursts is a source whose reads return sizes that change all the time, so that
+// gusts is a source whose reads return sizes that change all the time, so that
 // frames arrive alone and by the hundred.
-type bursts struct {
+type gusts struct {
 	r     *bytes.Reader
 	state uint32
 }
 
-func (b *bursts) Read(p []byte) (int, error) {
+func (b *gusts) Read(p []byte) (int, error) {
 	b.state = b.state*1664525 + 1013904223
 	n := 1 << (b.state >> 27 % 21) // 1 byte to 1 MiB
 	return b.r.Read(p[:min(n, len(p))])
@@ -82,14 +82,14 @@ func FuzzParallel(f *testing.F) {
 		}
 		readerOf := func(r io.Reader) io.Reader {
 			all, _ := io.ReadAll(r)
-			return &bursts{bytes.NewReader(all), at}
+			return &gusts{bytes.NewReader(all), at}
 		}
 		for _, d := range []decryptor{
 			oneShot,
 			reader("reads of 4096", asIs, 4096),
-			reader("reads of 600 KiB from bursts", readerOf, 600<<10),
+			reader("reads of 600 KiB from gusts", readerOf, 600<<10),
 			writerTo("WriteTo", asIs),
-			writerTo("WriteTo from bursts", readerOf),
+			writerTo("WriteTo from gusts", readerOf),
 		} {
 			var first string
 			for _, workers := range []int{1, 2, 5} {
