@@ -96,6 +96,9 @@ const (
 	// sharedBatch is about how many bytes a goroutine works on at a time: enough
 	// to be worth handing over, and little enough to be in a core's cache still.
 	sharedBatch = 128 << 10
+	// wholeBatch is the same where all is in memory: it takes no buffers, and
+	// the fewer there are to hand over the better, if there are enough for all.
+	wholeBatch = 512 << 10
 	// serialBatch is the same without others: they need not be so many.
 	serialBatch = 32 << 10
 	// parallelSize is the least work that is worth starting goroutines for.

@@ -100,7 +100,11 @@ func (b *body) do(in, out []byte, n int) error {
 		b.width = 2*b.Workers + 2
 		defer b.Stop()
 	}
-	for size := b.Batch(); n > 0; {
+	size := b.Batch()
+	if shared && out != nil {
+		size = max(size, min(n/(4*b.Workers), b.Fit(wholeBatch)))
+	}
+	for n > 0 {
 		k := min(n, size)
 		s := &b.own
 		if shared {
