@@ -53,6 +53,7 @@ import (
 	"github.com/esdk-go/esdk/kms"
 	"github.com/esdk-go/esdk/kms/internal/arn"
 	"github.com/esdk-go/esdk/kms/internal/setup"
+	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
 // DynamoDBAPI is what a store calls: methods of the AWS SDK's
@@ -171,7 +172,7 @@ func newStore(ctx context.Context, opts *Options) (*Store, error) {
 		dynamoDB: opts.DynamoDB,
 	}
 	if s.info.ID == "" {
-		s.info.ID = newUUID()
+		s.info.ID = uuid.New().String()
 	}
 	if !opts.Discovery {
 		s.info.Region = key.Region

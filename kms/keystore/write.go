@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
 // CreateKey creates a branch key and the beacon key beside it and returns their
@@ -25,7 +27,7 @@ import (
 // request to DynamoDB got no answer, or ctx is done, they can have been.
 func (s *Store) CreateKey(ctx context.Context, id string, encryptionContext map[string]string) (string, error) {
 	if id == "" {
-		id = newUUID()
+		id = uuid.New().String()
 	} else if len(encryptionContext) == 0 {
 		return "", s.fail("CreateKey", id, errors.New("an ID of one's own needs an encryption context"))
 	}
