@@ -22,8 +22,9 @@ import (
 // key, and stored in the table in the clear. Keys and values must be UTF-8; an
 // item has room for somewhat less than 400 KB, and KMS for less.
 //
-// It fails with [ErrKeyExists] if the table has a key of this ID, and with
-// [ErrReadOnly] in discovery. Either all items are written or none. But if a
+// It fails with [ErrKeyExists] if the table has a key of this ID, with
+// [ErrConflict] if something else is writing it, and with [ErrReadOnly] in
+// discovery. Either all items are written or none. But if a
 // request to DynamoDB got no answer, or ctx is done, they can have been.
 func (s *Store) CreateKey(ctx context.Context, id string, encryptionContext map[string]string) (string, error) {
 	if id == "" {
