@@ -2,6 +2,7 @@ package keyprovider_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdh"
@@ -147,6 +148,8 @@ func TestStaticRawECDHReadsMessagesOfItsTwoPartiesOnly(t *testing.T) {
 		"another recipient": newStatic(t, ann, eve.PublicKey()),
 		"ephemeral sender":  newEphemeral(t, bob.PublicKey()),
 		"to oneself":        newStatic(t, bob, bob.PublicKey()),
+		"to another":        newStatic(t, bob, eve.PublicKey()),
+		"another to theirs": newStatic(t, eve, ann.PublicKey()),
 	} {
 		causes := requireRefused(t, p, request(), generate(t, writer, request()).Encrypted)
 		require.ErrorIs(t, causes[0], keyprovider.ErrNoMatch, name)
@@ -216,6 +219,17 @@ func TestDiscoveryRawECDHOnlyDecrypts(t *testing.T) {
 	require.Nil(t, key)
 	_, err = keyprovider.Materials(p).EncryptionMaterials(t.Context(), &keyprovider.EncryptionRequest{})
 	require.ErrorIs(t, err, keyprovider.ErrDecryptOnly)
+}
+
+func TestRawECDHStopsWhenTheContextIsDone(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	good := generate(t, newStatic(t, ecdhKey(t, ecdh.P256(), "sender"), ecdhKey(t, ecdh.P256(), "recipient").PublicKey()), request())
+	for _, p := range ecdhReaders(t, ecdh.P256()) {
+		key, err := p.DecryptDataKey(ctx, request(), []keyprovider.EncryptedDataKey{good.Encrypted})
+		require.Equal(t, context.Canceled, err)
+		require.Nil(t, key)
+	}
 }
 
 func TestRawECDHSkipsEntriesOfOtherProviders(t *testing.T) {

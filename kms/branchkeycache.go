@@ -19,9 +19,9 @@ const (
 	versionScope = "\x02\x00\x02\x00"
 )
 
-// branchKeyID returns the identifier of the entry for the version of the branch
+// branchKeyEntry returns the identifier of the entry for the version of the branch
 // key that encrypts now, if version is nil, or for the given one.
-func branchKeyID(partition, logicalName, id string, version *uuid.UUID) cache.ID {
+func branchKeyEntry(partition, logicalName, id string, version *uuid.UUID) cache.ID {
 	var scratch [512]byte // room for most
 	scope := activeScope
 	if version != nil {
@@ -96,7 +96,7 @@ func (c *branchKeyCall) load(ctx context.Context) error {
 
 // get brings the branch key into the call, from the cache or the store.
 func (c *branchKeyCall) get(ctx context.Context) error {
-	entry := branchKeyID(c.h.partition, c.h.logicalName, c.id, c.version)
+	entry := branchKeyEntry(c.h.partition, c.h.logicalName, c.id, c.version)
 	outcome, err := c.h.view.Get(ctx, cache.Key{ID: entry}, c)
 	if err == nil && outcome == cache.Alone {
 		err = c.load(ctx)

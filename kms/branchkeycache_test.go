@@ -29,7 +29,7 @@ func TestBranchKeyIdentifiersFollowTheFormulas(t *testing.T) {
 		{"", "", "k", nil, "\x02\x00\x01\x00\x00\x00k", [3]uint32{0, 0, 1}},
 		{string(version[:]), "s", "k", nil, "\x02\x00\x01\x00\x01\x23\x45\x67\x89\xAB\xCD\xEF\x01\x23\x45\x67\x89\xAB\xCD\xEF\x00s\x00k", [3]uint32{16, 1, 1}},
 	} {
-		require.Equal(t, cache.ID{Sum: sha512.Sum384([]byte(test.hashed)), Parts: test.parts}, branchKeyID(test.partition, test.name, test.id, test.version))
+		require.Equal(t, cache.ID{Sum: sha512.Sum384([]byte(test.hashed)), Parts: test.parts}, branchKeyEntry(test.partition, test.name, test.id, test.version))
 	}
 }
 
@@ -39,7 +39,7 @@ func TestBranchKeyIdentifiersKeepPartsApart(t *testing.T) {
 	ids := map[cache.ID]string{}
 	for _, parts := range [][3]string{{"a", "b", "c"}, {"a\x00b", "", "c"}, {"a", "b\x00c", ""}, {"", "a\x00b", "c"}, {"a", "", "b\x00c"}, {"a", "b", "c\x00" + version.String()}} {
 		for _, v := range []*uuid.UUID{nil, &version} {
-			id := branchKeyID(parts[0], parts[1], parts[2], v)
+			id := branchKeyEntry(parts[0], parts[1], parts[2], v)
 			name := fmt.Sprintf("%q %v", parts, v)
 			require.NotContains(t, ids, id, "%s and %s", ids[id], name)
 			ids[id] = name

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/internal/keywrap"
 	"github.com/esdk-go/esdk/keyprovider"
 )
@@ -131,9 +130,6 @@ func (p ECDH) checkEncrypt() error {
 
 // GenerateDataKey returns a random data key, wrapped.
 func (p ECDH) GenerateDataKey(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
-	if !req.Suite.Valid() {
-		return nil, fmt.Errorf("%w: %v", format.ErrUnsupportedSuite, req.Suite)
-	}
 	return generateDataKey(ctx, p, req)
 }
 

@@ -2,7 +2,6 @@ package kms
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -161,17 +160,7 @@ func (p Hierarchical) MasterKeys(context.Context, *keyprovider.Request) ([]keypr
 
 // GenerateDataKey returns a random data key, wrapped.
 func (p Hierarchical) GenerateDataKey(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
-	if !req.Suite.Valid() {
-		return nil, fmt.Errorf("%w: %v", format.ErrUnsupportedSuite, req.Suite)
-	}
-	plaintext := make([]byte, req.Suite.KeySize())
-	rand.Read(plaintext) // never fails
-	edk, err := p.EncryptDataKey(ctx, req, plaintext)
-	if err != nil {
-		clear(plaintext)
-		return nil, err
-	}
-	return &keyprovider.DataKey{Plaintext: plaintext, Encrypted: edk}, nil
+	return generateDataKey(ctx, p, req)
 }
 
 // EncryptDataKey returns plaintext wrapped under the active version of the

@@ -67,6 +67,9 @@ func serialisedContext(req *keyprovider.Request) ([]byte, error) {
 // generateDataKey is GenerateDataKey of the keys that wrap here: a random data
 // key and what k wraps it to.
 func generateDataKey(ctx context.Context, k keyprovider.MasterKey, req *keyprovider.Request) (*keyprovider.DataKey, error) {
+	if !req.Suite.Valid() {
+		return nil, fmt.Errorf("%w: %v", format.ErrUnsupportedSuite, req.Suite)
+	}
 	plaintext := make([]byte, req.Suite.KeySize())
 	rand.Read(plaintext) // never fails
 	edk, err := k.EncryptDataKey(ctx, req, plaintext)

@@ -15,7 +15,8 @@ func CounterKDF(newHash func() hash.Hash, key, label, context []byte, size int) 
 	fixed := append(append(append([]byte(nil), label...), 0), context...)
 	fixed = binary.BigEndian.AppendUint32(fixed, uint32(size)*8)
 	mac := hmac.New(newHash, key)
-	var out []byte
+	blocks := (size + mac.Size() - 1) / mac.Size()
+	out := make([]byte, 0, blocks*mac.Size()) // it never grows, which would leave a copy of a key behind
 	for i := uint32(1); len(out) < size; i++ {
 		if i > 1 {
 			mac.Reset() // costs, also when there is nothing to reset

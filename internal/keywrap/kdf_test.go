@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/sha512"
+	"hash"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -25,4 +26,29 @@ func TestCounterKDFIsHMACOfCounterLabelContextLength(t *testing.T) {
 	require.Equal(t, 64, cap(got), "nothing of the key is within reach behind it")
 	require.False(t, bytes.HasPrefix(want, CounterKDF(sha512.New384, key, []byte("label"), []byte("context"), 32)), "the length is bound")
 	require.Len(t, CounterKDF(sha256.New, key, nil, nil, 32), 32)
+}
+
+// A watchedHash keeps what it returned.
+type watchedHash struct {
+	hash.Hash
+	sums *[][]byte
+}
+
+func (h watchedHash) Sum(b []byte) []byte {
+	b = h.Hash.Sum(b)
+	*h.sums = append(*h.sums, b)
+	return b
+}
+
+func TestCounterKDFLeavesNoCopyOfTheKeys(t *testing.T) {
+	for _, size := range []int{1, 32, 48, 49, 64, 96, 97} {
+		var sums [][]byte
+		got := CounterKDF(func() hash.Hash { return watchedHash{sha512.New384(), &sums} }, []byte("key"), []byte("label"), nil, size)
+		require.Equal(t, CounterKDF(sha512.New384, []byte("key"), []byte("label"), nil, size), got)
+		clear(got)
+		require.NotEmpty(t, sums)
+		for _, sum := range sums {
+			require.Equal(t, make([]byte, len(sum)), sum, "of %d bytes", size)
+		}
+	}
 }

@@ -168,7 +168,7 @@ func TestMalformedItemsAreRefusedWithoutACall(t *testing.T) {
 	for _, v := range []string{"", "1", strings.ToUpper(uuid), uuid + " ", "ACTIVE"} {
 		key, err := s.BranchKeyVersion(t.Context(), id, v)
 		require.Nil(t, key)
-		require.ErrorContains(t, err, "is not a UUID in lower case")
+		require.ErrorContains(t, err, "no UUID in lower case")
 	}
 	for _, wrong := range []string{"", strings.Repeat("a", 2049), "\xff"} {
 		for _, err := range []error{

@@ -59,7 +59,7 @@ func (f *fake) DescribeTable(ctx context.Context, in *dynamodb.DescribeTableInpu
 	described := *table
 	if f.describe > 0 {
 		f.describe--
-	} else {
+	} else if described.TableStatus == types.TableStatusCreating {
 		described.TableStatus = types.TableStatusActive
 	}
 	return &dynamodb.DescribeTableOutput{Table: &described}, nil

@@ -28,9 +28,10 @@
 //	ActiveBranchKey, BranchKeyVersion,
 //	BeaconKey                          dynamodb:GetItem, kms:Decrypt
 //
-// The programs that encrypt and decrypt need the last line only. Who may write
+// Programs that encrypt and decrypt need what stands last only. Who may write
 // to the table can undo a rotation by putting an earlier item back, but can
-// make no keys: KMS authenticates every attribute of an item.
+// make no keys without the right to use the KMS key: KMS authenticates every
+// attribute of an item. [Options.Discovery] gives that up.
 //
 // The package follows framework/branch-key-store.md of the specification.
 package keystore
@@ -53,6 +54,7 @@ import (
 	"github.com/esdk-go/esdk/kms"
 	"github.com/esdk-go/esdk/kms/internal/arn"
 	"github.com/esdk-go/esdk/kms/internal/setup"
+	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
 // DynamoDBAPI is what a store calls: methods of the AWS SDK's
@@ -86,9 +88,11 @@ type Options struct {
 	// Only items under this very key are used or, with MultiRegion, those under
 	// a replica of it.
 	KeyARN string
-	// Discovery, instead of KeyARN, uses the key that each item names. Such a
-	// store reads only. With MultiRegion the replica in Region is called for
-	// multi-Region keys.
+	// Discovery, instead of KeyARN, uses the key that each item names, anybody's
+	// account included if the credentials can use that key: who may write to
+	// the table can then make the program encrypt under a key of their own.
+	// Such a store reads only. With MultiRegion the replica in Region is called
+	// for multi-Region keys.
 	Discovery bool
 	// MultiRegion treats the replicas of a multi-Region key as one key.
 	MultiRegion bool
@@ -171,7 +175,7 @@ func newStore(ctx context.Context, opts *Options) (*Store, error) {
 		dynamoDB: opts.DynamoDB,
 	}
 	if s.info.ID == "" {
-		s.info.ID = newUUID()
+		s.info.ID = uuid.New().String()
 	}
 	if !opts.Discovery {
 		s.info.Region = key.Region

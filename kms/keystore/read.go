@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
 // ActiveBranchKey returns the version of the branch key that encrypts now. It
@@ -28,8 +29,8 @@ func (s *Store) ActiveBranchKey(ctx context.Context, id string) (*kms.BranchKey,
 // case. It fails as ActiveBranchKey does.
 func (s *Store) BranchKeyVersion(ctx context.Context, id, version string) (*kms.BranchKey, error) {
 	var key *kms.BranchKey
-	err := fmt.Errorf("version %.100q is not a UUID in lower case", version)
-	if isUUID(version) {
+	_, err := uuid.Parse(version)
+	if err == nil {
 		key, err = s.branchKey(ctx, id, versionPrefix+version)
 	}
 	if err != nil {
@@ -85,7 +86,7 @@ func (k BeaconKey) MarshalText() ([]byte, error) { return []byte(k.String()), ni
 // read returns the record of this type. Reads are consistent because the
 // version in a message can be as new as the message.
 func (s *Store) read(ctx context.Context, id, typ string) (*record, error) {
-	if s == nil || s.dynamoDB == nil {
+	if s.dynamoDB == nil {
 		return nil, errNotMade
 	}
 	if err := checkID(id); err != nil {

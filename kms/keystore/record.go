@@ -1,7 +1,6 @@
 package keystore
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
 	"github.com/esdk-go/esdk/kms/internal/arn"
+	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
 // The attributes of a record.
@@ -57,7 +57,7 @@ type record struct {
 // newVersion returns the record of a new version of a branch key, still without
 // enc. attributes are those of the branch key, which it takes over.
 func newVersion(attributes map[string]string, now time.Time) *record {
-	attributes[attrType] = versionPrefix + newUUID()
+	attributes[attrType] = versionPrefix + uuid.New().String()
 	attributes[attrCreated] = now.UTC().Format("2006-01-02T15:04:05.000000Z")
 	delete(attributes, attrVersion)
 	return &record{attributes: attributes}
@@ -202,7 +202,8 @@ func (r *record) checkVersion() error {
 	case typ != typeActive:
 		version = typ
 	}
-	if id, ok := strings.CutPrefix(version, versionPrefix); !ok || !isUUID(id) {
+	id, ok := strings.CutPrefix(version, versionPrefix)
+	if _, err := uuid.Parse(id); !ok || err != nil {
 		return malformed("version %.100q is not %s and a UUID in lower case", version, versionPrefix)
 	}
 	return nil
@@ -223,26 +224,4 @@ func checkID(id string) error {
 		return errors.New("the branch key ID is not UTF-8")
 	}
 	return nil
-}
-
-// newUUID returns a random UUID (version 4).
-func newUUID() string {
-	var b [16]byte
-	rand.Read(b[:]) // never fails
-	b[6] = b[6]&0x0f | 0x40
-	b[8] = b[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
-// isUUID reports whether s is a UUID in its text form, in lower case: messages
-// hold the 16 bytes, from which the version must be found again.
-func isUUID(s string) bool {
-	for i, c := range []byte(s) {
-		if hyphen := i == 8 || i == 13 || i == 18 || i == 23; hyphen != (c == '-') {
-			return false
-		} else if !hyphen && (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return len(s) == 36
 }

@@ -146,6 +146,21 @@ func TestDiscoveryReadsWithTheKeysThatItemsName(t *testing.T) {
 	})
 }
 
+// What the doc of Options.Discovery warns of, and KeyARN prevents.
+func TestDiscoveryTakesKeysOfAnybody(t *testing.T) {
+	onEveryTable(t, func(t *testing.T, e *endpoint) {
+		ours := e.created(t)
+		e.key = e.kms.CreateKeyIn("999999999999", "us-east-1")
+		id := createKey(t, e.created(t), nil)
+		opts := e.options()
+		opts.KeyARN, opts.Discovery = "", true
+		_, err := store(t, opts).ActiveBranchKey(t.Context(), id)
+		require.NoError(t, err)
+		_, err = ours.ActiveBranchKey(t.Context(), id)
+		require.ErrorContains(t, err, "not under the store's")
+	})
+}
+
 func TestDiscoveryWritesNothing(t *testing.T) {
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		id := createKey(t, e.created(t), nil)

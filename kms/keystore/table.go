@@ -17,7 +17,7 @@ const pollInterval = time.Second
 // CreateTable creates the table, with on-demand capacity, waits until it can be
 // used, and returns its ARN. A table that exists is left as it is; what it has
 // besides the keys does not matter. It fails with [ErrTable] if its keys are not
-// those of a branch key store.
+// those of a branch key store, and if it is on its way out, such as DELETING.
 //
 // Backups (point-in-time recovery), deletion protection and tags are for the
 // caller to set: a table that is lost makes all messages under its keys
@@ -27,8 +27,8 @@ func (s *Store) CreateTable(ctx context.Context) (tableARN string, err error) {
 	if err == nil {
 		err = checkTable(table)
 	}
-	if err == nil && table.TableStatus == types.TableStatusCreating {
-		err = s.await(ctx)
+	if err == nil {
+		err = s.await(ctx, table.TableStatus)
 	}
 	if err != nil {
 		return "", s.fail("CreateTable", "", err)
@@ -77,12 +77,19 @@ func (s *Store) describe(ctx context.Context) (*types.TableDescription, error) {
 	return out.Table, nil
 }
 
-// await returns when the table can be used. A new table may be unknown to
-// DescribeTable for a moment.
-func (s *Store) await(ctx context.Context) error {
+// await returns when the table, whose status is given, can be used. A new table
+// may be unknown to DescribeTable for a moment.
+func (s *Store) await(ctx context.Context, status types.TableStatus) error {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
 	for {
+		switch status {
+		case types.TableStatusActive, types.TableStatusUpdating:
+			return nil
+		case types.TableStatusCreating:
+		default:
+			return fmt.Errorf("the table is %.100q", status)
+		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -93,8 +100,8 @@ func (s *Store) await(ctx context.Context) error {
 		if err != nil && !errors.As(err, &missing) {
 			return err
 		}
-		if err == nil && table != nil && table.TableStatus != types.TableStatusCreating {
-			return nil
+		if err == nil && table != nil {
+			status = table.TableStatus
 		}
 	}
 }

@@ -3,6 +3,7 @@ package keystore_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,6 +127,24 @@ func TestCreateTableAsksForTheTableFirst(t *testing.T) {
 			{AttributeName: aws.String("branch-key-id"), AttributeType: types.ScalarAttributeTypeS}, {AttributeName: aws.String("type"), AttributeType: types.ScalarAttributeTypeS},
 		},
 	}, e.fake.calls[1])
+}
+
+func TestCreateTableSaysWhatTablesCannotBeUsed(t *testing.T) {
+	e := newEndpoint(t)
+	s := e.created(t)
+	for status, usable := range map[types.TableStatus]bool{
+		types.TableStatusActive: true, types.TableStatusUpdating: true,
+		types.TableStatusDeleting: false, types.TableStatusArchived: false, types.TableStatusInaccessibleEncryptionCredentials: false, "": false,
+	} {
+		e.fake.tables[e.table].TableStatus = status
+		arn, err := s.CreateTable(t.Context())
+		if usable {
+			require.NoError(t, err)
+			continue
+		}
+		require.Empty(t, arn)
+		require.ErrorContains(t, err, fmt.Sprintf("CreateTable: the table is %q", status))
+	}
 }
 
 func TestCreateTableWaitsUntilTheTableCanBeUsed(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
 // CreateKey creates a branch key and the beacon key beside it and returns their
@@ -20,12 +22,13 @@ import (
 // key, and stored in the table in the clear. Keys and values must be UTF-8; an
 // item has room for somewhat less than 400 KB, and KMS for less.
 //
-// It fails with [ErrKeyExists] if the table has a key of this ID, and with
-// [ErrReadOnly] in discovery. Either all items are written or none. But if a
+// It fails with [ErrKeyExists] if the table has a key of this ID, with
+// [ErrConflict] if something else is writing it, and with [ErrReadOnly] in
+// discovery. Either all items are written or none. But if a
 // request to DynamoDB got no answer, or ctx is done, they can have been.
 func (s *Store) CreateKey(ctx context.Context, id string, encryptionContext map[string]string) (string, error) {
 	if id == "" {
-		id = newUUID()
+		id = uuid.New().String()
 	} else if len(encryptionContext) == 0 {
 		return "", s.fail("CreateKey", id, errors.New("an ID of one's own needs an encryption context"))
 	}

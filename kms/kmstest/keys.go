@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
 // key is a key in one Region. Replicas share id and material.
@@ -94,13 +95,7 @@ func (s *Server) create(account, id string, m material, regions ...string) (arns
 
 func newMultiRegionID() string { return "mrk-" + strings.ReplaceAll(newUUID(), "-", "") }
 
-func newUUID() string {
-	var b [16]byte
-	rand.Read(b[:]) // never fails
-	b[6] = b[6]&0x0f | 0x40
-	b[8] = b[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
+func newUUID() string { return uuid.New().String() }
 
 // CreateAlias lets name, such as "alias/orders", stand for the key with this
 // ARN in the key's account and Region, and returns the alias's ARN. An alias
