@@ -138,6 +138,7 @@ func (b *body) parallel(n int) bool {
 // streamWidth returns how many slots with so many buffers of their own, and a
 // Window beside them, maxBuffers hold.
 func (b *body) streamWidth(buffers int) int {
-	size := b.Batch()*b.stride() + margin
-	return min(2*b.Workers+2, max(0, maxBuffers+2*b.stride()-size)/(buffers*size))
+	stride := int64(b.stride()) // twice that may not fit an int
+	size := int64(b.Batch())*stride + margin
+	return int(min(2*int64(b.Workers)+2, max(0, maxBuffers+2*stride-size)/(int64(buffers)*size)))
 }
