@@ -127,6 +127,7 @@ func (s *encryptStream) pump(r *source, w *sink) error {
 	s.m.Start(w, 2)
 	defer s.m.Stop()
 	limit := s.m.Room()
+	s.in.Shrink(limit) // Read takes in more; each slot has as much as there is here
 	for {
 		if err := s.fill(r, limit); err != nil {
 			return err

@@ -128,7 +128,9 @@ func (d *DecryptReader) pump(w *sink) error {
 	d.out = nil
 	d.m.Start(w, 2)
 	defer d.m.Stop()
-	for limit := d.m.Room(); !d.last; {
+	limit := d.m.Room()
+	d.in.Shrink(limit) // as encryptStream.pump does
+	for !d.last {
 		part, err := d.next(limit)
 		if err != nil {
 			return err
