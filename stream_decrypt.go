@@ -110,13 +110,15 @@ func (d *DecryptReader) WriteTo(w io.Writer) (n int64, err error) {
 		return 0, prefixed(errors.New("nil io.Writer"))
 	}
 	to := &sink{w: w}
-	_, err = to.Write(d.pending)
-	d.pending = nil
-	if err == nil && d.err == nil {
-		err = d.pump(to)
-	}
-	d.fail(err)
-	if err = d.err; err == io.EOF {
+	err = d.run(func() error {
+		_, err := to.Write(d.pending)
+		d.pending = nil
+		if err != nil || d.err != nil {
+			return err
+		}
+		return d.pump(to)
+	})
+	if err == io.EOF {
 		err = nil
 	}
 	return to.n, err
