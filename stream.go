@@ -27,9 +27,9 @@ type source struct {
 // fill reads until w holds n bytes, and more, up to limit, if it gets them with
 // these. If the source ends before, the error is io.EOF.
 //
-// It calls flush before it reads from the source, unless the source gave all that
-// it was asked for last and that ended within a frame: nobody waits for an answer
-// to half a frame, so the source is going to give more.
+// It calls flush before it reads from the source, unless the source gave all
+// that it was asked for last and that ended within a frame: nobody waits for an
+// answer to half a frame, so the source is going to give more.
 func (s *source) fill(w *frame.Window, n, limit int, flush func() error) error {
 	for w.Len() < n {
 		if s.err != nil || !w.Filled() || w.Len() == 0 {

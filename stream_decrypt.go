@@ -101,10 +101,10 @@ func (d *DecryptReader) Read(p []byte) (int, error) {
 }
 
 // WriteTo writes the rest of the plaintext to w, in large pieces and opened by
-// several goroutines if the message comes fast enough; io.Copy calls it. It reads
-// ahead as [EncryptReader.WriteTo] does, and calls w and the source as that. It
-// returns nil if, and only if, the message was read to its verified end. An
-// error of w ends the reading: later calls return it.
+// several goroutines if the message comes fast enough; io.Copy calls it. It
+// reads ahead as [EncryptReader.WriteTo] does, and calls w and the source as
+// that. It returns nil if, and only if, the message was read to its verified
+// end. An error of w ends the reading: later calls return it.
 func (d *DecryptReader) WriteTo(w io.Writer) (n int64, err error) {
 	if w == nil {
 		return 0, prefixed(errors.New("nil io.Writer"))

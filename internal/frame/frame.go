@@ -1,9 +1,9 @@
 // Package frame seals and opens the bodies of messages: it is the hot path of
 // the module. A [Sealer] turns plaintext into frames and an [Opener] frames
 // into plaintext, from one slice into another and many frames a call, or from
-// a [Window], the buffer that streams keep, to a writer. Large runs of frames are
-// worked on by several goroutines, with the same result as by one; readers and
-// writers are called on the caller's only.
+// a [Window], the buffer that streams keep, to a writer. Large runs of frames
+// are worked on by several goroutines, with the same result as by one; readers
+// and writers are called on the caller's only.
 //
 // Nothing here knows of headers, data keys or signatures.
 package frame
