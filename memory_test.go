@@ -282,6 +282,79 @@ func (f filling) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Nor do the buffers add up that the several ways to use one stream need.
+func TestMixedCallsKeepTheirBuffersSmall(t *testing.T) {
+	const size = 8 << 20
+	for _, id := range parallelSuites {
+		c := &esdk.Client{Concurrency: 64}
+		opts := &esdk.EncryptOptions{Suite: id}
+		message := encrypt(t, id, text(size), *opts)
+		plaintext := text(size)
+		large := make([]byte, 1<<20)
+		var base int64
+		start := func() { base = int64(liveHeap()) }
+		weighing := func(b []byte) io.Reader {
+			r, read, next := bytes.NewReader(b), 0, 1<<20
+			return filling{readerFunc(func(p []byte) (int, error) {
+				n, err := r.Read(p)
+				if read += n; read >= next {
+					next = read + 1<<20
+					require.LessOrEqual(t, int64(liveHeap())-base, int64(4<<20+2*(4096+32)))
+				}
+				return n, err
+			})}
+		}
+		start()
+		e, err := c.NewEncryptReader(bg, weighing(plaintext), rawAES(t), opts)
+		require.NoError(t, err)
+		_, err = e.Read(large[:100])
+		require.NoError(t, err)
+		for range 12 {
+			_, err = e.Read(large)
+			require.NoError(t, err)
+		}
+		_, err = e.WriteTo(io.Discard)
+		require.NoError(t, err)
+		runtime.KeepAlive(e)
+
+		start()
+		d, err := c.NewDecryptReader(bg, weighing(message), rawAES(t), nil)
+		require.NoError(t, err)
+		for range 12 {
+			_, err = d.Read(large)
+			require.NoError(t, err)
+		}
+		_, err = d.WriteTo(io.Discard)
+		require.NoError(t, err)
+		runtime.KeepAlive(d)
+
+		start()
+		w, err := c.NewEncryptWriter(bg, io.Discard, rawAES(t), opts)
+		require.NoError(t, err)
+		_, err = w.Write(plaintext)
+		require.NoError(t, err)
+		_, err = w.ReadFrom(weighing(plaintext))
+		require.NoError(t, err)
+		runtime.KeepAlive(w)
+		runtime.KeepAlive(plaintext)
+		runtime.KeepAlive(large)
+	}
+}
+
+// Nothing of what was written is kept, beside the part of a frame that is over.
+func TestWriteKeepsNothing(t *testing.T) {
+	for _, workers := range []int{1, 4} {
+		c := &esdk.Client{Concurrency: workers}
+		w, err := c.NewEncryptWriter(bg, io.Discard, rawAES(t), nil)
+		require.NoError(t, err)
+		base := int64(liveHeap())
+		_, err = w.Write(make([]byte, 20<<20))
+		require.NoError(t, err)
+		require.LessOrEqual(t, int64(liveHeap())-base, int64(4<<20))
+		runtime.KeepAlive(w)
+	}
+}
+
 // BenchmarkStream1GiB encrypts and decrypts 1 GiB from a source of unknown
 // length and reports the most memory that was live meanwhile:
 //

@@ -27,9 +27,9 @@ type source struct {
 // fill reads until w holds n bytes, and more, up to limit, if it gets them with
 // these. If the source ends before, the error is io.EOF.
 //
-// It calls flush before it reads from the source, unless the source gave all that
-// it was asked for last and that ended within a frame: nobody waits for an answer
-// to half a frame, so the source is going to give more.
+// It calls flush before it reads from the source, unless the source gave all
+// that it was asked for last and that ended within a frame: nobody waits for an
+// answer to half a frame, so the source is going to give more.
 func (s *source) fill(w *frame.Window, n, limit int, flush func() error) error {
 	for w.Len() < n {
 		if s.err != nil || !w.Filled() || w.Len() == 0 {
@@ -89,6 +89,19 @@ func (s *sticky) fail(err error) error {
 	return s.err
 }
 
+// errPanicked is the sticky error after a panic of a reader or writer.
+var errPanicked = errors.New("a reader or writer panicked before")
+
+// run calls f and makes its error sticky. If f does not return, because a reader
+// or writer panics, the stream has lost its place: frames are missing, and going
+// on might pass for the rest or use a nonce twice.
+func (s *sticky) run(f func() error) error {
+	err := errPanicked
+	defer func() { s.fail(err) }()
+	err = f()
+	return s.fail(err)
+}
+
 // encryptStream is what EncryptReader and EncryptWriter have in common.
 type encryptStream struct {
 	sticky
@@ -127,6 +140,7 @@ func (s *encryptStream) pump(r *source, w *sink) error {
 	s.m.Start(w, 2)
 	defer s.m.Stop()
 	limit := s.m.Room()
+	s.in.Shrink(limit) // Read takes in more; each slot has as much as there is here
 	for {
 		if err := s.fill(r, limit); err != nil {
 			return err
@@ -227,17 +241,21 @@ func (e *EncryptReader) WriteTo(w io.Writer) (n int64, err error) {
 		return 0, prefixed(errors.New("nil io.Writer"))
 	}
 	to := &sink{w: w}
-	_, err = to.Write(e.pending)
-	e.pending = nil
-	if err == nil && e.s.err == nil {
-		if err = e.s.pump(&e.r, to); err == io.EOF {
-			if err = e.s.finishTo(to); err == nil {
-				err = io.EOF
-			}
+	err = e.s.run(func() error {
+		_, err := to.Write(e.pending)
+		e.pending = nil
+		if err != nil || e.s.err != nil {
+			return err
 		}
-	}
-	e.s.fail(err)
-	if err = e.s.err; err == io.EOF {
+		if err := e.s.pump(&e.r, to); err != io.EOF {
+			return err
+		}
+		if err := e.s.finishTo(to); err != nil {
+			return err
+		}
+		return io.EOF
+	})
+	if err == io.EOF {
 		err = nil
 	}
 	return to.n, err
@@ -313,8 +331,8 @@ func (e *EncryptWriter) Write(p []byte) (int, error) {
 	if e.s.err != nil {
 		return 0, e.s.err
 	}
-	if err := e.write(p); err != nil {
-		return 0, e.s.fail(err)
+	if err := e.s.run(func() error { return e.write(p) }); err != nil {
+		return 0, err
 	}
 	return len(p), nil
 }
@@ -346,8 +364,9 @@ func (e *EncryptWriter) write(p []byte) error {
 }
 
 // ReadFrom encrypts what r gives until io.EOF, in large pieces and on several
-// goroutines if it comes fast enough, as [EncryptReader.WriteTo] does. An error of r ends the message: all later
-// calls return it, Close too, and nothing more is written.
+// goroutines if it comes fast enough, as [EncryptReader.WriteTo] does. An error
+// of r ends the message: all later calls return it, Close too, and nothing more
+// is written.
 //
 // io.Copy calls it unless r has a WriteTo method, as a *[DecryptReader] or a
 // bytes.Reader has. What fails inside that is between r and io.Copy: whoever
@@ -360,12 +379,13 @@ func (e *EncryptWriter) ReadFrom(r io.Reader) (n int64, err error) {
 		return 0, prefixed(errors.New("nil io.Reader"))
 	}
 	start := e.s.taken
-	err = e.s.pump(&source{r: r}, &e.to)
-	n = e.s.taken - start
-	if err == io.EOF {
-		return n, nil
-	}
-	return n, e.s.fail(err)
+	err = e.s.run(func() error {
+		if err := e.s.pump(&source{r: r}, &e.to); err != io.EOF {
+			return err
+		}
+		return nil
+	})
+	return e.s.taken - start, err
 }
 
 // Close writes the rest of the message: the final frame, and the signature if
@@ -378,8 +398,8 @@ func (e *EncryptWriter) Close() error {
 	if e.s.err != nil {
 		return e.s.err
 	}
-	if err := e.s.finishTo(&e.to); err != nil {
-		return e.s.fail(err)
+	if err := e.s.run(func() error { return e.s.finishTo(&e.to) }); err != nil {
+		return err
 	}
 	e.closed = true
 	e.s.fail(ErrClosed)

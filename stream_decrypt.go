@@ -101,22 +101,24 @@ func (d *DecryptReader) Read(p []byte) (int, error) {
 }
 
 // WriteTo writes the rest of the plaintext to w, in large pieces and opened by
-// several goroutines if the message comes fast enough; io.Copy calls it. It reads
-// ahead as [EncryptReader.WriteTo] does, and calls w and the source as that. It
-// returns nil if, and only if, the message was read to its verified end. An
-// error of w ends the reading: later calls return it.
+// several goroutines if the message comes fast enough; io.Copy calls it. It
+// reads ahead as [EncryptReader.WriteTo] does, and calls w and the source as
+// that. It returns nil if, and only if, the message was read to its verified
+// end. An error of w ends the reading: later calls return it.
 func (d *DecryptReader) WriteTo(w io.Writer) (n int64, err error) {
 	if w == nil {
 		return 0, prefixed(errors.New("nil io.Writer"))
 	}
 	to := &sink{w: w}
-	_, err = to.Write(d.pending)
-	d.pending = nil
-	if err == nil && d.err == nil {
-		err = d.pump(to)
-	}
-	d.fail(err)
-	if err = d.err; err == io.EOF {
+	err = d.run(func() error {
+		_, err := to.Write(d.pending)
+		d.pending = nil
+		if err != nil || d.err != nil {
+			return err
+		}
+		return d.pump(to)
+	})
+	if err == io.EOF {
 		err = nil
 	}
 	return to.n, err
@@ -128,7 +130,9 @@ func (d *DecryptReader) pump(w *sink) error {
 	d.out = nil
 	d.m.Start(w, 2)
 	defer d.m.Stop()
-	for limit := d.m.Room(); !d.last; {
+	limit := d.m.Room()
+	d.in.Shrink(limit) // as encryptStream.pump does
+	for !d.last {
 		part, err := d.next(limit)
 		if err != nil {
 			return err

@@ -142,6 +142,61 @@ func (p *panicking) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// After a panic of the caller's reader or writer a stream is of no use: what was
+// in work is lost, so the rest must not pass for all.
+func TestPanicIsSticky(t *testing.T) {
+	const size = 3 << 20
+	plaintext := text(size)
+	recovered := func(f func()) {
+		defer func() { require.Equal(t, errBroken, recover()) }()
+		f()
+	}
+	for _, id := range parallelSuites {
+		opts := &esdk.EncryptOptions{Suite: id}
+		message := encrypt(t, id, plaintext, *opts)
+		for _, workers := range []int{1, 2, 8} {
+			c := &esdk.Client{Concurrency: workers}
+			for _, left := range []int{size / 2, size - 1} { // the second is met by what comes last
+				d, err := c.NewDecryptReader(bg, bytes.NewReader(message), rawAES(t), nil)
+				require.NoError(t, err)
+				recovered(func() { d.WriteTo(&panicking{left: left}) })
+				_, err = d.Read(make([]byte, 10))
+				require.ErrorContains(t, err, "panicked")
+				require.Equal(t, err, d.Close())
+
+				e, err := c.NewEncryptReader(bg, bytes.NewReader(plaintext), rawAES(t), opts)
+				require.NoError(t, err)
+				recovered(func() { e.WriteTo(&panicking{left: left}) })
+				_, err = e.Read(make([]byte, 10))
+				require.ErrorContains(t, err, "panicked")
+			}
+			for name, f := range map[string]func(w *esdk.EncryptWriter){
+				"ReadFrom": func(w *esdk.EncryptWriter) {
+					w.ReadFrom(&panicking{r: bytes.NewReader(plaintext), left: size / 2})
+				},
+				"Write": func(w *esdk.EncryptWriter) { w.Write(plaintext) },
+				"Close": func(w *esdk.EncryptWriter) { w.Write([]byte("in the final frame")); w.Close() },
+			} {
+				var out bytes.Buffer
+				calls := 0
+				w, err := c.NewEncryptWriter(bg, writerFunc(func(p []byte) (int, error) {
+					if calls++; name != "ReadFrom" && calls == 2 { // the first is for the header
+						panic(errBroken)
+					}
+					return out.Write(p)
+				}), rawAES(t), opts)
+				require.NoError(t, err)
+				recovered(func() { f(w) })
+				written := out.Len()
+				_, err = w.Write([]byte("more")) // after Close it had the nonce of the final frame
+				require.ErrorContains(t, err, "panicked", name)
+				require.Equal(t, err, w.Close(), name)
+				require.Equal(t, written, out.Len(), name)
+			}
+		}
+	}
+}
+
 // The same plaintext is given out before an error, through Read and WriteTo,
 // with any number of goroutines, wherever the frame is that fails.
 func TestSamePlaintextBeforeAnError(t *testing.T) {

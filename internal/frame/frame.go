@@ -1,9 +1,9 @@
 // Package frame seals and opens the bodies of messages: it is the hot path of
 // the module. A [Sealer] turns plaintext into frames and an [Opener] frames
 // into plaintext, from one slice into another and many frames a call, or from
-// a [Window], the buffer that streams keep, to a writer. Large runs of frames are
-// worked on by several goroutines, with the same result as by one; readers and
-// writers are called on the caller's only.
+// a [Window], the buffer that streams keep, to a writer. Large runs of frames
+// are worked on by several goroutines, with the same result as by one; readers
+// and writers are called on the caller's only.
 //
 // Nothing here knows of headers, data keys or signatures.
 package frame
@@ -141,6 +141,7 @@ func (b *body) parallel(n int) bool {
 // streamWidth returns how many slots with so many buffers of their own, and a
 // Window beside them, maxBuffers hold.
 func (b *body) streamWidth(buffers int) int {
-	size := b.Batch()*b.stride() + margin
-	return min(2*b.Workers+2, max(0, maxBuffers+2*b.stride()-size)/(buffers*size))
+	stride := int64(b.stride()) // twice that may not fit an int
+	size := int64(b.Batch())*stride + margin
+	return int(min(2*int64(b.Workers)+2, max(0, maxBuffers+2*stride-size)/(int64(buffers)*size)))
 }

@@ -125,7 +125,8 @@ func (o *Opener) Frames(dst, src []byte) (out []byte, used int, err error) {
 }
 
 // Pump takes regular frames from w as Frames does, up to a batch, and has their
-// plaintext written, at the latest when Flush is called. It is for use after Start.
+// plaintext written, at the latest when Flush is called. It is for use after
+// Start.
 func (o *Opener) Pump(w *Window) error {
 	n := o.count(w.Bytes(), o.Batch())
 	if n == 0 {

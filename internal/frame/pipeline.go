@@ -56,7 +56,9 @@ type pipeline struct {
 func (b *body) Start(w io.Writer, buffers int) {
 	b.started, b.to = true, w
 	b.width = b.streamWidth(buffers)
-	b.slots = b.slots[:min(len(b.slots), b.width)]
+	keep := min(len(b.slots), b.width)
+	clear(b.slots[keep:]) // their memory too
+	b.slots = b.slots[:keep]
 	if buffers == 1 {
 		for _, s := range b.slots {
 			s.spare = nil
@@ -76,7 +78,7 @@ func (b *body) Stop() {
 		b.running.Wait()
 		b.givenUp.Store(false)
 		for _, s := range b.slots {
-			s.hashing = false
+			s.in, s.out, s.hashing = nil, nil, false // they may be the caller's
 			drain(s.ready)
 			drain(s.hashed)
 		}
@@ -221,7 +223,9 @@ func (b *body) submit(s *slot, k int) error {
 	b.next += uint32(k)
 	if s == &b.own {
 		s.good = b.maker.process(s)
-		return b.finish(s)
+		err := b.finish(s)
+		s.in, s.out = nil, nil
+		return err
 	}
 	b.filled++
 	if b.work <- s; b.helpers > 0 {

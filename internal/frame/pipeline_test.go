@@ -7,11 +7,29 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"math"
 	"testing"
 	"testing/iotest"
 
 	"github.com/stretchr/testify/require"
 )
+
+// Whatever its frame length, on a 32-bit system too, a stream has as many slots
+// as memory holds.
+func TestWidthOfHugeFrames(t *testing.T) {
+	for _, frameLength := range []int{
+		math.MaxInt32 - 64, math.MaxInt32 - 95, math.MaxInt32 - 100, math.MaxInt32 - 4<<20, math.MaxInt32 / 2, 8 << 20,
+	} {
+		o := NewOpener(config(t, frameLength, 64, nil), 0)
+		o.Start(io.Discard, 2)
+		require.Zero(t, o.width, frameLength)
+		o.Stop()
+		s := NewSealer(config(t, frameLength, 64, nil))
+		s.Start(io.Discard, 1)
+		require.Equal(t, 1, s.width, frameLength)
+		s.Stop()
+	}
+}
 
 // Streams make the bytes that one call of Frames makes, and give the digest the
 // same, whatever their source is like and however many goroutines there are.

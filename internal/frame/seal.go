@@ -1,6 +1,7 @@
 package frame
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -44,8 +45,11 @@ func (s *Sealer) Emit(plaintext []byte) error {
 // written, at the latest when Flush is called. It is for use after Start.
 func (s *Sealer) Pump(w *Window) error {
 	n, err := s.count(min(w.Len(), s.Batch()*s.FrameLength))
-	if err != nil || n == 0 {
-		return err
+	if err != nil {
+		return cmp.Or(s.Flush(), err)
+	}
+	if n == 0 {
+		return nil
 	}
 	return s.pump(w, n)
 }

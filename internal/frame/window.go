@@ -49,6 +49,15 @@ func (w *Window) Exchange(buf []byte) []byte {
 	return buf
 }
 
+// Shrink gives back memory over size bytes, unless the Window holds more.
+func (w *Window) Shrink(size int) {
+	if len(w.buf) > size && w.Len() <= size {
+		buf := make([]byte, size)
+		w.start, w.end = 0, copy(buf, w.Bytes())
+		w.buf = buf
+	}
+}
+
 // Append adds p. The Window grows to no more than limit bytes, which must be
 // enough.
 func (w *Window) Append(p []byte, limit int) {
