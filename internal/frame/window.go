@@ -3,7 +3,6 @@ package frame
 import (
 	"fmt"
 	"io"
-	"slices"
 )
 
 // A Window holds the bytes that a stream has taken in and not yet worked on.
@@ -41,7 +40,7 @@ func (w *Window) Filled() bool { return w.full }
 // was.
 func (w *Window) Exchange(buf []byte) []byte {
 	if len(buf) < len(w.buf) {
-		buf = slices.Grow([]byte(nil), len(w.buf))[:len(w.buf)]
+		buf = make([]byte, len(w.buf)) // cleared: a reader may claim what it did not write
 	}
 	n := copy(buf, w.Bytes())
 	buf, w.buf = w.buf, buf
