@@ -283,7 +283,7 @@ func (c chart) legend(area draw.Canvas) {
 		area.FillPolygon(colour, []vg.Point{at, {X: at.X + 11, Y: at.Y}, {X: at.X + 11, Y: at.Y + 11}, {X: at.X, Y: at.Y + 11}})
 		at.X += 16
 		area.FillText(s, vg.Point{X: at.X, Y: at.Y + 1}, kind.name)
-		at.X += s.Width(kind.name) + 22
+		at.X += s.Width(kind.name) + 30
 	}
 }
 
@@ -310,7 +310,7 @@ func short(v float64) string {
 	case v >= 1:
 		return fmt.Sprintf("%.1f", v)
 	default:
-		return fmt.Sprintf("%.2f", v)
+		return strings.TrimPrefix(fmt.Sprintf("%.2f", v), "0")
 	}
 }
 
