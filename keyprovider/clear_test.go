@@ -69,10 +69,19 @@ func TestSharedSecretsOfRawECDHAreClearedAfterUse(t *testing.T) {
 	}
 }
 
-// failingKey keeps what it was to encrypt.
-type failingKey struct {
-	MasterKey
-	given []byte
+// failingKey is a provider and its keys, and keeps what it was to encrypt.
+type failingKey struct{ given []byte }
+
+func (k *failingKey) GenerateDataKey(context.Context, *Request) (*DataKey, error) {
+	return &DataKey{Plaintext: []byte("sixteen letters.")}, nil
+}
+
+func (k *failingKey) MasterKeys(context.Context, *Request) ([]MasterKey, error) {
+	return []MasterKey{k, k}, nil
+}
+
+func (k *failingKey) DecryptDataKey(context.Context, *Request, []EncryptedDataKey) (*DataKey, error) {
+	return nil, ErrNoMatch
 }
 
 func (k *failingKey) EncryptDataKey(_ context.Context, _ *Request, plaintext []byte) (EncryptedDataKey, error) {
@@ -86,4 +95,12 @@ func TestADataKeyThatCannotBeWrappedIsCleared(t *testing.T) {
 	require.EqualError(t, err, "it fails")
 	require.Nil(t, key)
 	require.Equal(t, make([]byte, 32), k.given)
+}
+
+// A further key that keeps the data key against the contract has zeros.
+func TestDataKeysGivenToFurtherKeysAreCleared(t *testing.T) {
+	k := new(failingKey)
+	_, err := Materials(k).EncryptionMaterials(t.Context(), &EncryptionRequest{Suite: suite.AES128GCM, CommitmentPolicy: suite.ForbidEncryptAllowDecrypt})
+	require.EqualError(t, err, "master key 2: it fails")
+	require.Equal(t, make([]byte, 16), k.given)
 }
