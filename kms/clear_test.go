@@ -154,16 +154,19 @@ func TestAsymmetricProvidersKeepTheirClient(t *testing.T) {
 
 // Both before a call and if it ends during one, and be it for the last entry,
 // what a done context says is the error itself, not one more cause.
-func TestTheErrorOfADoneContextIsThatOfAsymmetricProviders(t *testing.T) {
+func TestTheErrorOfADoneContextIsThatOfDecryption(t *testing.T) {
 	s := newServer(t)
 	e := &endpoint{s.Config(), s}
 	rsaARN, rsaPublic := e.createRSAKey(t, "us-east-1")
 	eccARN, eccPublic := e.createECCKey(t, "us-east-1", ecdh.P256())
+	key := s.CreateKey("us-east-1")
 	ephemeral, err := keyprovider.NewRawECDHEphemeral(eccPublic)
 	require.NoError(t, err)
 	for name, test := range map[string]struct{ writer, reader keyprovider.MasterKeyProvider }{
-		"RSA":  {newRSA(t, rsaARN, rsaPublic, kms.OAEPSHA256, e.options()), newRSA(t, rsaARN, nil, kms.OAEPSHA256, e.options())},
-		"ECDH": {ephemeral, newECDHDiscovery(t, eccARN, eccPublic, e.options())},
+		"RSA":       {newRSA(t, rsaARN, rsaPublic, kms.OAEPSHA256, e.options()), newRSA(t, rsaARN, nil, kms.OAEPSHA256, e.options())},
+		"ECDH":      {ephemeral, newECDHDiscovery(t, eccARN, eccPublic, e.options())},
+		"strict":    {strict(t, e.options(), key), strict(t, e.options(), key)},
+		"discovery": {strict(t, e.options(), key), discovery(t, nil, e.options())},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := encryptUnsigned(t, test.writer)
@@ -174,12 +177,12 @@ func TestTheErrorOfADoneContextIsThatOfAsymmetricProviders(t *testing.T) {
 				return &kmstest.Reply{Error: "DisabledException"}
 			})
 			defer s.Intercept(nil)
-			key, err := test.reader.DecryptDataKey(ctx, request(m), m.EncryptedDataKeys)
-			require.Nil(t, key)
+			got, err := test.reader.DecryptDataKey(ctx, request(m), m.EncryptedDataKeys)
+			require.Nil(t, got)
 			require.Equal(t, context.Canceled, err)
 			foreign := []keyprovider.EncryptedDataKey{{ProviderID: "other"}}
-			key, err = test.reader.DecryptDataKey(ctx, request(m), foreign)
-			require.Nil(t, key)
+			got, err = test.reader.DecryptDataKey(ctx, request(m), foreign)
+			require.Nil(t, got)
 			require.Equal(t, context.Canceled, err)
 		})
 	}
