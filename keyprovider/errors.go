@@ -28,7 +28,8 @@ var (
 type DecryptError struct {
 	// Causes has one error for each encrypted data key that was tried, and for
 	// the first few that were skipped although they looked like the
-	// provider's; or, if there was none, an error that wraps ErrNoMatch.
+	// provider's. If there was none, it has one that wraps ErrNoMatch; with the
+	// providers of package kms also if all that looked like theirs were skipped.
 	Causes []error
 }
 

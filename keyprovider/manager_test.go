@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -334,6 +335,28 @@ func TestFirstFailureCancelsTheOthersAndAllAreAwaited(t *testing.T) {
 	require.NotErrorIs(t, err, context.Canceled)
 	require.EqualValues(t, n, ended.Load(), "no key is still at work")
 	require.Equal(t, make([]byte, 32), p.generated.Plaintext, "the data key is cleared")
+}
+
+// Not the cause that the caller gave cancel, which is no error of a context.
+func TestTheErrorOfADoneContextIsThatOfTheFurtherKeys(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	p := newFurtherKeys(2, func(ctx context.Context, i int) error {
+		cancel(errBroken)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	materials, err := keyprovider.Materials(p).EncryptionMaterials(ctx, &keyprovider.EncryptionRequest{Suite: id})
+	require.Nil(t, materials)
+	require.Equal(t, context.Canceled, err)
+}
+
+func TestAContextThatThePublicKeyMakesTooLongCallsNoProvider(t *testing.T) {
+	p := stubKeys("one")
+	ec := map[string]string{"k": strings.Repeat("v", 65_500)}
+	_, err := encryptionMaterials(t, p, &keyprovider.EncryptionRequest{Suite: suite.AES256GCMHKDFSHA512CommitKeyECDSAP384, EncryptionContext: ec})
+	require.ErrorIs(t, err, keyprovider.ErrEncryptionContext)
+	require.ErrorContains(t, err, "too long with the aws-crypto-public-key")
+	require.Zero(t, p.keyCalls)
 }
 
 func TestAFailureStartsNoFurtherKeys(t *testing.T) {

@@ -206,6 +206,9 @@ func (k RawECDH) DecryptDataKey(ctx context.Context, req *Request, keys []Encryp
 			continue
 		}
 		agreement, err := keywrap.ParseAgreement(k.curve, edk.ProviderInfo)
+		if errors.Is(err, keywrap.ErrOtherCurve) {
+			continue
+		}
 		if err != nil {
 			failed.skip(i, edk, "%w", err)
 			continue

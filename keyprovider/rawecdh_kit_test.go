@@ -129,6 +129,7 @@ func TestRawECDHToSeveralRecipients(t *testing.T) {
 	_, _, err = esdk.Decrypt(bg, message, newDiscovery(t, ecdhKey(t, ecdh.P384(), "other")), nil)
 	var failure *keyprovider.DecryptError
 	require.ErrorAs(t, err, &failure)
+	require.ErrorIs(t, err, keyprovider.ErrNoMatch)
 	_, _, err = esdk.Encrypt(bg, nil, newMulti(t, children[0], newDiscovery(t, ecdhKey(t, ecdh.P256(), "one"))), nil)
 	require.True(t, errors.Is(err, keyprovider.ErrDecryptOnly), err)
 }

@@ -263,7 +263,7 @@ func TestRawECDHSkipsWhatHasAnotherLayoutAndSaysSo(t *testing.T) {
 			{ecdhInfo(2, to, from), good.Encrypted.Ciphertext, "provider info of version 2, need 1"},
 			{ecdhInfo(1, to, from)[:74], good.Encrypted.Ciphertext, "sender's public key: cut short"},
 			{append(ecdhInfo(1, to, from), 0), good.Encrypted.Ciphertext, "1 bytes behind the provider info"},
-			{ecdhInfo(1, compressed(other), compressed(other)), good.Encrypted.Ciphertext, "recipient's public key: 49 bytes, a compressed point of P-256 has 33"},
+			{ecdhInfo(1, to[:32], from), good.Encrypted.Ciphertext, "recipient's public key: 32 bytes, a compressed point of P-256 has 33"},
 			{ecdhInfo(1, to, compressed(other)), good.Encrypted.Ciphertext, "sender's public key: 49 bytes, a compressed point of P-256 has 33"},
 			{ecdhInfo(1, recipient.PublicKey().Bytes(), sender.PublicKey().Bytes()), good.Encrypted.Ciphertext, "recipient's public key: 65 bytes, a compressed point of P-256 has 33"},
 			{good.Encrypted.ProviderInfo, nil, "wrapped in 0 bytes, a data key for ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY in 112"},
@@ -277,6 +277,29 @@ func TestRawECDHSkipsWhatHasAnotherLayoutAndSaysSo(t *testing.T) {
 			key, err := p.DecryptDataKey(t.Context(), request(), []keyprovider.EncryptedDataKey{bad, good.Encrypted})
 			require.NoError(t, err)
 			require.Equal(t, good, key)
+		}
+	}
+}
+
+// As one for another recipient on the curve: there is nothing wrong with it.
+func TestRawECDHPassesOverEntriesForKeysOnOtherCurves(t *testing.T) {
+	for _, c := range ecdhCurves {
+		for _, other := range ecdhCurves {
+			if other.curve == c.curve {
+				continue
+			}
+			sender, recipient := ecdhKey(t, other.curve, "sender"), ecdhKey(t, other.curve, "recipient")
+			theirs := generate(t, newStatic(t, sender, recipient.PublicKey()), request()).Encrypted
+			own := generate(t, newStatic(t, ecdhKey(t, c.curve, "sender"), ecdhKey(t, c.curve, "recipient").PublicKey()), request())
+			for _, p := range ecdhReaders(t, c.curve) {
+				causes := requireRefused(t, p, request(), theirs)
+				require.Len(t, causes, 1)
+				require.EqualError(t, causes[0], p.String()+": "+keyprovider.ErrNoMatch.Error())
+				require.ErrorIs(t, causes[0], keyprovider.ErrNoMatch)
+				key, err := p.DecryptDataKey(t.Context(), request(), []keyprovider.EncryptedDataKey{theirs, own.Encrypted})
+				require.NoError(t, err)
+				require.Equal(t, own, key)
+			}
 		}
 	}
 }

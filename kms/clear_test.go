@@ -11,6 +11,7 @@ import (
 
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/kmstest"
 )
 
 // A secretClient keeps the secrets that it returned and, if wrong is set, says
@@ -148,5 +149,41 @@ func TestAsymmetricProvidersKeepTheirClient(t *testing.T) {
 		refusal(t, test.reader, m)
 		refusal(t, test.reader, m)
 		require.Equal(t, 1, made)
+	}
+}
+
+// Both before a call and if it ends during one, and be it for the last entry,
+// what a done context says is the error itself, not one more cause.
+func TestTheErrorOfADoneContextIsThatOfDecryption(t *testing.T) {
+	s := newServer(t)
+	e := &endpoint{s.Config(), s}
+	rsaARN, rsaPublic := e.createRSAKey(t, "us-east-1")
+	eccARN, eccPublic := e.createECCKey(t, "us-east-1", ecdh.P256())
+	key := s.CreateKey("us-east-1")
+	ephemeral, err := keyprovider.NewRawECDHEphemeral(eccPublic)
+	require.NoError(t, err)
+	for name, test := range map[string]struct{ writer, reader keyprovider.MasterKeyProvider }{
+		"RSA":       {newRSA(t, rsaARN, rsaPublic, kms.OAEPSHA256, e.options()), newRSA(t, rsaARN, nil, kms.OAEPSHA256, e.options())},
+		"ECDH":      {ephemeral, newECDHDiscovery(t, eccARN, eccPublic, e.options())},
+		"strict":    {strict(t, e.options(), key), strict(t, e.options(), key)},
+		"discovery": {strict(t, e.options(), key), discovery(t, nil, e.options())},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := encryptUnsigned(t, test.writer)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			s.Intercept(func(kmstest.Call) *kmstest.Reply {
+				cancel()
+				return &kmstest.Reply{Error: "DisabledException"}
+			})
+			defer s.Intercept(nil)
+			got, err := test.reader.DecryptDataKey(ctx, request(m), m.EncryptedDataKeys)
+			require.Nil(t, got)
+			require.Equal(t, context.Canceled, err)
+			foreign := []keyprovider.EncryptedDataKey{{ProviderID: "other"}}
+			got, err = test.reader.DecryptDataKey(ctx, request(m), foreign)
+			require.Nil(t, got)
+			require.Equal(t, context.Canceled, err)
+		})
 	}
 }

@@ -76,7 +76,9 @@ func TestClientsOfAConfigShareTheirConnections(t *testing.T) {
 	for range 10 {
 		refusal(t, p, entries(entryOf(key1), entryOf(key2)))
 	}
-	require.Less(t, opened.Load(), int32(10), "20 clients were made; the next call may not see the idle connection yet")
+	// Each of the 20 clients would open one of its own. It need not be a single
+	// one: a call may not see yet that the connection before is idle.
+	require.Less(t, opened.Load(), int32(20))
 }
 
 func TestClientForThatFailsIsACauseAndAskedAgain(t *testing.T) {

@@ -23,6 +23,10 @@ func IsECDH(providerID string) bool {
 	return providerID == RawECDHProviderID || providerID == KMSECDHProviderID
 }
 
+// ErrOtherCurve says that an encrypted data key is for a recipient whose key is
+// on another of the curves that [CheckPublicKey] allows: somebody else.
+var ErrOtherCurve = errors.New("a key on another curve")
+
 // agreementVersion is the first byte of the provider info, and a part of what
 // wrapping keys are derived from.
 const agreementVersion = 1
@@ -56,7 +60,8 @@ func NewAgreement(sender, recipient *ecdh.PublicKey) (Agreement, error) {
 //	version(1) + u32 n + recipient's point(n) + u32 n + sender's point(n)
 //
 // The points must have the length of compressed ones of the curve, whatever
-// else they are: see [Decompress]. The result shares info's memory.
+// else they are: see [Decompress]. If the recipient's has that of another curve
+// the error is [ErrOtherCurve]. The result shares info's memory.
 func ParseAgreement(curve ecdh.Curve, info []byte) (Agreement, error) {
 	c, ok := curveOf(curve)
 	if !ok {
@@ -70,6 +75,9 @@ func ParseAgreement(curve ecdh.Curve, info []byte) (Agreement, error) {
 	}
 	recipient, rest, err := c.cutPoint(info[1:])
 	if err != nil {
+		if otherCurve(curve, info[1:]) {
+			err = fmt.Errorf("%w: %w", err, ErrOtherCurve)
+		}
 		return Agreement{}, fmt.Errorf("recipient's public key: %w", err)
 	}
 	sender, rest, err := c.cutPoint(rest)
@@ -191,6 +199,21 @@ func (c curveInfo) cutPoint(b []byte) (point, rest []byte, err error) {
 	default:
 		return b[:want:want], b[want:], nil
 	}
+}
+
+// otherCurve reports whether b begins with the length of a compressed point of
+// another curve than the given one.
+func otherCurve(curve ecdh.Curve, b []byte) bool {
+	if len(b) < 4 {
+		return false
+	}
+	n := binary.BigEndian.Uint32(b)
+	for _, other := range []ecdh.Curve{ecdh.P256(), ecdh.P384(), ecdh.P521()} {
+		if other != curve && n == uint32(1+SecretSize(other)) {
+			return true
+		}
+	}
+	return false
 }
 
 // uncompressed is the form that crypto/ecdh takes.

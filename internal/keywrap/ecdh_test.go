@@ -222,11 +222,13 @@ func TestParseAgreementTakesNothingButTheLayout(t *testing.T) {
 			parsed, err := ParseAgreement(k.curve, test.info)
 			require.ErrorContains(t, err, test.want, name)
 			require.Zero(t, parsed)
+			require.NotErrorIs(t, err, ErrOtherCurve, name)
 		}
 		for _, other := range known {
 			if other.curve != k.curve {
 				_, err := ParseAgreement(other.curve, good)
 				require.ErrorContains(t, err, fmt.Sprintf("recipient's public key: %d bytes, a compressed point of %v has", n, other.curve))
+				require.ErrorIs(t, err, ErrOtherCurve)
 			}
 		}
 	}
