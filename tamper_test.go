@@ -55,7 +55,7 @@ func checkReleased(t *testing.T, id suite.ID, message, plaintext, released []byt
 }
 
 // Every flipped bit position, one in each byte, makes every way to decrypt
-// fail, with an error of the class that fits.
+// fail.
 func TestEveryFlippedByteFails(t *testing.T) {
 	eachSmallMessage(t, func(t *testing.T, id suite.ID, message, plaintext []byte) {
 		for i := range message {
@@ -65,7 +65,7 @@ func TestEveryFlippedByteFails(t *testing.T) {
 				where := fmt.Sprintf("%s, byte %d", d.name, i)
 				released, err := d.run(allowAll, altered, rawAES(t), nil)
 				require.Error(t, err, where)
-				require.ErrorContains(t, err, "esdk: ", where)
+				require.Regexp(t, "^esdk: ", err.Error(), where)
 				checkReleased(t, id, message, plaintext, released, err, where)
 			}
 		}

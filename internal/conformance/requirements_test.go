@@ -188,7 +188,17 @@ This page is made from that file by `+"`go test ./internal/conformance -update`"
 		}
 	}
 
+	b.WriteString("\n## Not applicable\n\n")
+	for _, r := range rows {
+		if r.status == "not-applicable" {
+			fmt.Fprintf(&b, "- `%s` (%s): %s **Why not:** %s\n", r.id, r.level, r.summary, r.answer)
+		}
+	}
+
 	b.WriteString("\n## Gaps\n\n")
+	if total["gap"] == 0 {
+		b.WriteString("None.\n")
+	}
 	for _, page := range order {
 		if pages[page]["gap"] == 0 {
 			continue

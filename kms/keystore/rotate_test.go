@@ -5,15 +5,18 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/stretchr/testify/require"
 
+	"github.com/esdk-go/esdk"
 	"github.com/esdk-go/esdk/kms"
 	"github.com/esdk-go/esdk/kms/keystore"
 	"github.com/esdk-go/esdk/kms/kmstest"
+	"github.com/esdk-go/esdk/suite"
 )
 
 func TestRotateKeyKeepsEarlierVersions(t *testing.T) {
@@ -194,6 +197,74 @@ func TestKeysRotateAndAreReadAtTheSameTime(t *testing.T) {
 			see(version)
 		}
 		require.Len(t, seen, 1+rotations)
+	})
+}
+
+// A branch key is rotated while messages are written and read under it: every
+// message can be read, then and afterwards, by a program that has nothing cached.
+func TestMessagesStayReadableWhileKeysRotate(t *testing.T) {
+	onEveryTable(t, func(t *testing.T, e *endpoint) {
+		s := e.created(t)
+		id := createKey(t, s, nil)
+		provider := func(maxAge time.Duration) *kms.Hierarchical {
+			p, err := kms.NewHierarchical(store(t, e.options()), kms.HierarchicalOptions{BranchKeyID: id, MaxAge: maxAge})
+			require.NoError(t, err)
+			return p
+		}
+		opens := func(p *kms.Hierarchical, message []byte) {
+			if got, _, err := esdk.Decrypt(t.Context(), message, p, nil); err != nil || string(got) != "hello" {
+				t.Errorf("%q, %v", got, err)
+			}
+		}
+		var mu sync.Mutex
+		var messages [][]byte
+		versions := make(map[string]int) // messages by version
+		done := make(chan struct{})
+		var users sync.WaitGroup
+		for range 4 {
+			users.Go(func() {
+				writer, reader := provider(time.Millisecond), provider(time.Millisecond)
+				for {
+					message, h, err := esdk.Encrypt(t.Context(), []byte("hello"), writer, &esdk.EncryptOptions{Suite: suite.AES256GCMHKDFSHA512CommitKey})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					mu.Lock()
+					messages = append(messages, message)
+					versions[string(h.EncryptedDataKeys[0].Ciphertext[28:44])]++
+					earlier := messages[len(messages)/2]
+					mu.Unlock()
+					opens(reader, message)
+					opens(reader, earlier)
+					select {
+					case <-done:
+						return
+					default:
+					}
+				}
+			})
+		}
+		const rotations = 10
+		written := func() int {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(messages)
+		}
+		for range rotations {
+			before := written()
+			require.Eventually(t, func() bool { return t.Failed() || written() >= before+8 }, 30*time.Second, time.Millisecond)
+			require.NoError(t, s.RotateKey(t.Context(), id))
+		}
+		close(done)
+		users.Wait()
+		last := provider(time.Minute)
+		for _, message := range messages {
+			opens(last, message)
+		}
+		t.Logf("%d messages under %d versions, %d rotations", len(messages), len(versions), rotations)
+		require.Greater(t, len(versions), 1)
+		require.Len(t, e.items(t, id), 3+rotations)
 	})
 }
 
