@@ -224,8 +224,12 @@ func drain(t *testing.T, r io.Reader, buf []byte) {
 // Streams keep their buffers small, whatever the number of goroutines: under
 // 4 MiB and two frames.
 func TestStreamsKeepTheirBuffersSmall(t *testing.T) {
-	const size = 24 << 20
 	for _, frameLength := range []int64{1, 100, 4096, 1 << 20, 5 << 20} {
+		length := 6<<20 + 3*frameLength // more than fits the buffers
+		if frameLength == 1 {
+			length = 1 << 20 // each byte is 33 of the message
+		}
+		step := int(length / 24)
 		for _, of := range []struct {
 			workers int
 			suite   suite.ID
@@ -238,18 +242,14 @@ func TestStreamsKeepTheirBuffersSmall(t *testing.T) {
 		} {
 			c := &esdk.Client{Concurrency: of.workers}
 			opts := &esdk.EncryptOptions{Suite: of.suite, FrameLength: frameLength}
-			length := int64(size)
-			if frameLength == 1 {
-				length = 4 << 20
-			}
 			limit := 2 * (4<<20 + 2*(frameLength+32)) // of both ends, which are live at once
 			base := int64(liveHeap())
-			read, next := 0, 1<<20
+			read, next := 0, step
 			source := io.LimitReader(repeating("0123456789abcdef"), length)
 			weighing := readerFunc(func(p []byte) (int, error) {
 				n, err := source.Read(p)
 				if read += n; read >= next { // while what was read is in the buffers
-					next = read + 1<<20
+					next = read + step
 					require.LessOrEqual(t, int64(liveHeap())-base, limit, "frames of %d bytes, %d goroutines, %v", frameLength, of.workers, of.suite)
 				}
 				return n, err
