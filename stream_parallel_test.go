@@ -290,6 +290,38 @@ func TestPanicIsSticky(t *testing.T) {
 	}
 }
 
+// So it is through Read: what the reader took before its panic is missing, and
+// the rest must not make a whole message.
+func TestPanicInReadIsSticky(t *testing.T) {
+	for _, id := range parallelSuites {
+		for _, room := range []int{100, 64 << 10} {
+			calls := 0
+			r := readerFunc(func(p []byte) (int, error) {
+				switch calls++; {
+				case calls == 2:
+					panic(errBroken)
+				case calls > 3:
+					return 0, io.EOF
+				}
+				return copy(p, text(5000)), nil
+			})
+			e, err := esdk.NewEncryptReader(bg, r, rawAES(t), &esdk.EncryptOptions{Suite: id})
+			require.NoError(t, err)
+			buf := make([]byte, room)
+			func() {
+				defer func() { require.Equal(t, errBroken, recover()) }()
+				for err == nil {
+					_, err = e.Read(buf)
+				}
+			}()
+			_, err = e.Read(buf)
+			require.ErrorContains(t, err, "panicked")
+			_, again := e.WriteTo(io.Discard)
+			require.Equal(t, err, again)
+		}
+	}
+}
+
 // The same plaintext is given out before an error, through Read and WriteTo,
 // with any number of goroutines, wherever the frame is that fails.
 func TestSamePlaintextBeforeAnError(t *testing.T) {
