@@ -355,6 +355,34 @@ func TestWriteKeepsNothing(t *testing.T) {
 	}
 }
 
+// A closed stream keeps none of its buffers, which held plaintext.
+func TestCloseKeepsNothing(t *testing.T) {
+	const size = 8 << 20
+	c := &esdk.Client{Concurrency: 4}
+	for _, id := range parallelSuites {
+		plaintext := text(size)
+		message := encrypt(t, id, plaintext, esdk.EncryptOptions{})
+		base := int64(liveHeap())
+		d, err := c.NewDecryptReader(bg, filling{bytes.NewReader(message)}, rawAES(t), nil)
+		require.NoError(t, err)
+		_, err = d.WriteTo(io.Discard)
+		require.NoError(t, err)
+		require.NoError(t, d.Close())
+		w, err := c.NewEncryptWriter(bg, io.Discard, rawAES(t), &esdk.EncryptOptions{Suite: id})
+		require.NoError(t, err)
+		_, err = w.ReadFrom(filling{bytes.NewReader(plaintext)})
+		require.NoError(t, err)
+		require.NoError(t, w.Close())
+		require.LessOrEqual(t, int64(liveHeap())-base, int64(256<<10), "%v", id)
+		n, err := d.WriteTo(io.Discard) // closed, and of no harm
+		require.NoError(t, err)
+		require.Zero(t, n)
+		runtime.KeepAlive(w)
+		runtime.KeepAlive(plaintext)
+		runtime.KeepAlive(message)
+	}
+}
+
 // BenchmarkStream1GiB encrypts and decrypts 1 GiB from a source of unknown
 // length and reports the most memory that was live meanwhile:
 //

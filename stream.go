@@ -46,6 +46,7 @@ func (s *source) fill(w *frame.Window, n, limit int, flush func() error) error {
 		if s.err != nil {
 			return fmt.Errorf("read: %w", s.err)
 		}
+		s.err = errPanicked // unless it returns
 		s.err = w.Fill(s.r, max(n, limit))
 	}
 	return nil

@@ -267,6 +267,7 @@ func (d *DecryptReader) Close() error {
 	}
 	d.closed = true
 	d.in, d.out, d.pending = frame.Window{}, nil, nil
+	d.m.Opener = nil // and its buffers
 	switch d.err {
 	case io.EOF:
 	case nil:

@@ -19,17 +19,110 @@ import (
 
 var parallelSuites = []suite.ID{suite.AES256GCMHKDFSHA512CommitKey, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384}
 
+// workersAt returns the stacks of all goroutines, and whether one of them works
+// on frames.
+func workersAt(buf []byte) (all string, working bool) {
+	all = string(buf[:runtime.Stack(buf, true)])
+	return all, strings.Contains(all, "esdk/internal/frame.(*body).hire.func")
+}
+
 // noWorkers checks that no goroutine works on frames any more.
 func noWorkers(t *testing.T, after string) {
 	t.Helper()
 	buf := make([]byte, 1<<20)
 	for wait := time.Microsecond; ; wait *= 2 { // one that is done takes a moment to be gone
-		all := string(buf[:runtime.Stack(buf, true)])
-		if !strings.Contains(all, "created by github.com/esdk-go/esdk/internal/frame") {
+		all, working := workersAt(buf)
+		if !working {
 			return
 		}
 		require.Less(t, wait, time.Second, "%s:\n%s", after, all)
 		time.Sleep(wait)
+	}
+}
+
+// noWorkers sees the goroutines that it looks for while there are some.
+func TestNoWorkersSeesWorkers(t *testing.T) {
+	buf := make([]byte, 1<<20)
+	for _, id := range parallelSuites {
+		seen := false
+		w, err := (&esdk.Client{Concurrency: 3}).NewEncryptWriter(bg, writerFunc(func(p []byte) (int, error) {
+			for wait := time.Microsecond; len(p) >= 64<<10 && !seen && wait < time.Second; wait *= 2 { // they take a moment to start
+				time.Sleep(wait)
+				_, seen = workersAt(buf)
+			}
+			return len(p), nil
+		}), rawAES(t), &esdk.EncryptOptions{Suite: id})
+		require.NoError(t, err)
+		_, err = w.Write(text(3 << 20))
+		require.NoError(t, err)
+		require.True(t, seen, "%v", id)
+		noWorkers(t, "Write")
+	}
+}
+
+// A reader or writer that ends its goroutine, as t.FailNow does, leaves no others
+// behind, and a stream that is of no use.
+func TestGoexitIsSticky(t *testing.T) {
+	const size = 3 << 20
+	for _, id := range parallelSuites {
+		opts := &esdk.EncryptOptions{Suite: id}
+		message := encrypt(t, id, text(size), *opts)
+		for _, workers := range []int{1, 2, 8} {
+			c := &esdk.Client{Concurrency: workers}
+			exited := func(f func(r io.Reader, w io.Writer), b []byte, inSource bool) {
+				n := 0
+				exit := func(p []byte) (int, error) {
+					if n += len(p); n > size/2 {
+						runtime.Goexit()
+					}
+					return len(p), nil
+				}
+				source := bytes.NewReader(b)
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					f(readerFunc(func(p []byte) (int, error) {
+						if inSource {
+							exit(p)
+						}
+						return source.Read(p)
+					}), writerFunc(func(p []byte) (int, error) {
+						if inSource {
+							return len(p), nil
+						}
+						return exit(p)
+					}))
+					t.Error("the call returned")
+				}()
+				<-done
+				noWorkers(t, "Goexit")
+			}
+			for _, inSource := range []bool{false, true} {
+				var e *esdk.EncryptReader
+				exited(func(r io.Reader, w io.Writer) {
+					e, _ = c.NewEncryptReader(bg, r, rawAES(t), opts)
+					e.WriteTo(w)
+				}, text(size), inSource)
+				_, err := e.Read(make([]byte, 10))
+				require.Error(t, err)
+
+				var d *esdk.DecryptReader
+				exited(func(r io.Reader, w io.Writer) {
+					d, _ = c.NewDecryptReader(bg, r, rawAES(t), nil)
+					d.WriteTo(w)
+				}, message, inSource)
+				_, err = d.Read(make([]byte, 10))
+				require.Error(t, err)
+				require.NotErrorIs(t, err, io.EOF)
+
+				var w *esdk.EncryptWriter
+				exited(func(r io.Reader, to io.Writer) {
+					w, _ = c.NewEncryptWriter(bg, to, rawAES(t), opts)
+					w.ReadFrom(r)
+				}, text(size), inSource)
+				require.Error(t, w.Close())
+			}
+		}
 	}
 }
 
@@ -193,6 +286,38 @@ func TestPanicIsSticky(t *testing.T) {
 				require.Equal(t, err, w.Close(), name)
 				require.Equal(t, written, out.Len(), name)
 			}
+		}
+	}
+}
+
+// So it is through Read: what the reader took before its panic is missing, and
+// the rest must not make a whole message.
+func TestPanicInReadIsSticky(t *testing.T) {
+	for _, id := range parallelSuites {
+		for _, room := range []int{100, 64 << 10} {
+			calls := 0
+			r := readerFunc(func(p []byte) (int, error) {
+				switch calls++; {
+				case calls == 2:
+					panic(errBroken)
+				case calls > 3:
+					return 0, io.EOF
+				}
+				return copy(p, text(5000)), nil
+			})
+			e, err := esdk.NewEncryptReader(bg, r, rawAES(t), &esdk.EncryptOptions{Suite: id})
+			require.NoError(t, err)
+			buf := make([]byte, room)
+			func() {
+				defer func() { require.Equal(t, errBroken, recover()) }()
+				for err == nil {
+					_, err = e.Read(buf)
+				}
+			}()
+			_, err = e.Read(buf)
+			require.ErrorContains(t, err, "panicked")
+			_, again := e.WriteTo(io.Discard)
+			require.Equal(t, err, again)
 		}
 	}
 }

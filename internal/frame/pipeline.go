@@ -98,13 +98,16 @@ func drain(c <-chan struct{}) {
 // do makes n frames of in: in out, or, if that is nil, in memory of its own.
 func (b *body) do(in, out []byte, n int) error {
 	shared := b.parallel(n)
+	size := b.Batch()
+	if shared && out != nil {
+		size = max(size, min(n/(4*b.Workers), b.Fit(wholeBatch)))
+	}
 	if shared && !b.started {
 		b.width = 2*b.Workers + 2
 		defer b.Stop()
 	}
-	size := b.Batch()
-	if shared && out != nil {
-		size = max(size, min(n/(4*b.Workers), b.Fit(wholeBatch)))
+	if shared && b.work == nil {
+		b.width = min(b.width, (n+size-1)/size) // more would have nothing to do
 	}
 	for n > 0 {
 		k := min(n, size)

@@ -2,12 +2,14 @@ package frame
 
 import (
 	"bytes"
+	"crypto/cipher"
 	"crypto/sha512"
 	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"math"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 
@@ -131,3 +133,41 @@ func TestPipelineStopsAtAnErrorOfItsWriter(t *testing.T) {
 type writerFunc func(p []byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// A call starts no more goroutines than it has runs of frames to give out.
+func TestNoMoreGoroutinesThanWork(t *testing.T) {
+	const frameLength = 4096
+	for _, of := range []struct{ size, most int }{{parallelSize + parallelSize/8, 3}, {1 << 20, 9}, {8 << 20, 63}} {
+		plaintext := text(of.size / frameLength * frameLength)
+		for _, buffers := range []int{0, 1} {
+			c := config(t, frameLength, 64, nil)
+			aead := &counting{AEAD: c.AEAD}
+			c.AEAD = aead
+			s := NewSealer(c)
+			aead.helpers = func() int { return s.helpers } // not changed while they work
+			var err error
+			if buffers == 0 {
+				_, err = s.Frames(nil, plaintext)
+			} else {
+				s.Start(io.Discard, buffers)
+				err = s.Emit(plaintext)
+				s.Stop()
+			}
+			require.NoError(t, err)
+			require.Positive(t, aead.most.Load())
+			require.LessOrEqual(t, aead.most.Load(), int64(of.most), "%d bytes, %d buffers", of.size, buffers)
+		}
+	}
+}
+
+// counting notes how many goroutines there are to help.
+type counting struct {
+	cipher.AEAD
+	helpers func() int
+	most    atomic.Int64
+}
+
+func (c *counting) Seal(dst, nonce, plaintext, aad []byte) []byte {
+	c.most.Store(int64(c.helpers()))
+	return c.AEAD.Seal(dst, nonce, plaintext, aad)
+}
