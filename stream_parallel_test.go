@@ -330,6 +330,9 @@ func TestSamePlaintextBeforeAnError(t *testing.T) {
 			plaintext := text(of.frameLength*of.frames + 5)
 			message := encrypt(t, id, plaintext, esdk.EncryptOptions{FrameLength: int64(of.frameLength)})
 			for i, at := range layoutOf(t, message).frames {
+				if place := i % 31; of.frames > 31 && place != 0 && place != 1 && place != 15 && place != 30 && i < of.frames-1 {
+					continue // a goroutine works on 31 of them: both ends and the middle do
+				}
 				for kind, alter := range map[string]func(m []byte) []byte{
 					"tag":      func(m []byte) []byte { m[at+30] ^= 1; return m },
 					"sequence": func(m []byte) []byte { m[at+3] ^= 1; return m },
