@@ -68,7 +68,11 @@ func (s *sink) Write(b []byte) (int, error) {
 		err = io.ErrShortWrite
 	}
 	if err != nil {
-		n, err = max(0, min(n, len(b))), fmt.Errorf("write: %w", err)
+		n = max(0, min(n, len(b)))
+		if errors.Is(err, io.EOF) { // a writer's error must not pass for the reader's end
+			err = errors.New(err.Error())
+		}
+		err = fmt.Errorf("write: %w", err)
 	}
 	s.n += int64(n)
 	return n, err

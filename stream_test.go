@@ -369,6 +369,29 @@ func TestDecryptWriteToFails(t *testing.T) {
 	}
 }
 
+// A writer whose error is io.EOF, or wraps it, as those of some connections do,
+// gives a stream no end.
+func TestWriterErrorEOFIsNoEnd(t *testing.T) {
+	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, text(45), esdk.EncryptOptions{FrameLength: 10})
+	for _, fault := range []error{io.EOF, fmt.Errorf("connection lost: %w", io.EOF)} {
+		d, err := esdk.NewDecryptReader(bg, bytes.NewReader(message), rawAES(t), nil)
+		require.NoError(t, err)
+		e, err := esdk.NewEncryptReader(bg, bytes.NewReader(text(45)), rawAES(t), nil)
+		require.NoError(t, err)
+		for _, r := range []interface {
+			io.Reader
+			io.WriterTo
+		}{d, e} {
+			_, err := r.WriteTo(&limitedWriter{n: 12, err: fault})
+			require.ErrorContains(t, err, "write: "+fault.Error())
+			require.NotErrorIs(t, err, io.EOF)
+			_, again := r.Read(make([]byte, 1))
+			require.Equal(t, err, again)
+		}
+		require.Error(t, d.Close())
+	}
+}
+
 // Readers that break the rules of io.Reader give an error, not a panic or an
 // endless loop.
 func TestSourcesThatBreakTheRules(t *testing.T) {
