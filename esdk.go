@@ -5,8 +5,8 @@
 // [Encrypt] and [Decrypt] work on byte slices. [NewEncryptReader],
 // [NewEncryptWriter] and [NewDecryptReader] work on streams of any length in a
 // few MiB of memory. Keys come from a [keyprovider.MasterKeyProvider]: AWS KMS
-// keys from package kms, raw AES and RSA keys from package keyprovider, or a
-// user's own.
+// keys from package kms, raw AES, RSA and ECDH keys from package keyprovider, or
+// a user's own.
 //
 //	p, err := keyprovider.NewRawAES("my app", "key 1", key)
 //	...
