@@ -114,9 +114,9 @@ const (
 // read at a time.
 func (b *body) Batch() int {
 	if b.Workers == 1 {
-		return b.Fit(serialBatch)
+		return b.about(serialBatch)
 	}
-	return b.Fit(sharedBatch)
+	return b.about(sharedBatch)
 }
 
 // Room returns how many bytes streams do well to ask their source for: a batch
@@ -132,6 +132,10 @@ func (b *body) Room() int {
 
 // Fit returns how many frames fit size bytes, and at least one.
 func (b *body) Fit(size int) int { return max(1, size/b.stride()) }
+
+// about returns how many frames come nearest to size bytes, and at least one:
+// frames of a power of two and what is round them are a little over a part of it.
+func (b *body) about(size int) int { return max(1, b.Fit(size+b.stride()/2)) }
 
 // parallel reports whether n frames are worth more than one goroutine.
 func (b *body) parallel(n int) bool {

@@ -100,7 +100,7 @@ func (b *body) do(in, out []byte, n int) error {
 	shared := b.parallel(n)
 	size := b.Batch()
 	if shared && out != nil {
-		size = max(size, min(n/(4*b.Workers), b.Fit(wholeBatch)))
+		size = max(size, min(n/(4*b.Workers), b.about(wholeBatch)))
 	}
 	if shared && !b.started {
 		b.width = 2*b.Workers + 2
@@ -180,6 +180,10 @@ func (b *body) slot() (*slot, error) {
 		}
 	}
 	s := b.slots[b.filled%b.width]
+	if s.hashing && len(s.hashed) == 0 {
+		// Waiting for a few at once, as being woken up costs the one that hashes.
+		b.awaitHash(b.slots[(b.filled+(b.width-1)/2)%b.width])
+	}
 	b.awaitHash(s)
 	return s, nil
 }
