@@ -59,6 +59,28 @@ func TestClientsOfRegionsThatMessagesNameAreKeptOnlyOnceACallSucceeded(t *testin
 	require.Equal(t, []string{"us-east-1", "hostile-1", "hostile-2"}, r.asked)
 }
 
+func TestAClientThatPanicsIsNotKept(t *testing.T) {
+	asked := 0
+	p := discovery(t, nil, &kms.Options{ClientFor: func(context.Context, string) (kms.API, error) {
+		asked++
+		return panickingAPI{}, nil
+	}})
+	m := entries(entryOf(key1))
+	for n := range 2 {
+		require.PanicsWithValue(t, "a bug of the client's", func() {
+			p.DecryptDataKey(t.Context(), &keyprovider.Request{Suite: suite.AES256GCMHKDFSHA512CommitKey}, m.EncryptedDataKeys)
+		})
+		require.Equal(t, n+1, asked)
+	}
+}
+
+// panickingAPI panics when it is asked to decrypt.
+type panickingAPI struct{ kms.API }
+
+func (panickingAPI) Decrypt(context.Context, *awskms.DecryptInput, ...func(*awskms.Options)) (*awskms.DecryptOutput, error) {
+	panic("a bug of the client's")
+}
+
 func TestClientsOfAConfigShareTheirConnections(t *testing.T) {
 	s := newServer(t)
 	var opened atomic.Int32

@@ -115,11 +115,13 @@ func call[Output any](ctx context.Context, s *service, region string, f func(API
 	if err != nil {
 		return nil, err
 	}
+	succeeded := false
+	defer func() { s.release(region, c, succeeded) }() // also if the client panics
 	out, err := f(c.api)
 	if err == nil && out == nil {
 		err = errors.New("the client returned neither a result nor an error")
 	}
-	s.release(region, c, err == nil)
+	succeeded = err == nil
 	if err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
