@@ -225,10 +225,7 @@ func drain(t *testing.T, r io.Reader, buf []byte) {
 // 4 MiB and two frames.
 func TestStreamsKeepTheirBuffersSmall(t *testing.T) {
 	for _, frameLength := range []int64{1, 100, 4096, 1 << 20, 5 << 20} {
-		length := 6<<20 + 3*frameLength // more than fits the buffers
-		if frameLength == 1 {
-			length = 1 << 20 // each byte is 33 of the message
-		}
+		length := 6<<20*frameLength/(frameLength+32) + 3*frameLength // of a message that is more than fits the buffers
 		step := int(length / 24)
 		for _, of := range []struct {
 			workers int

@@ -129,7 +129,7 @@ func TestGoexitIsSticky(t *testing.T) {
 // No goroutine outlives the call that started it, whatever ends the call, and a
 // panic of the caller's reader or writer reaches the caller.
 func TestNoGoroutineOutlivesTheCall(t *testing.T) {
-	const size = 3 << 20
+	const size = 3 << 19
 	plaintext := text(size)
 	for _, id := range parallelSuites {
 		for _, frameLength := range []int64{4096, 300_000} {
