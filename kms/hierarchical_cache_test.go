@@ -63,16 +63,18 @@ func TestHierarchicalWaitersHaveTheirOwnContexts(t *testing.T) {
 		defer p.Purge()
 		start := time.Now()
 		var wg sync.WaitGroup
-		impatient := func() {
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		impatient := func(patience time.Duration) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			_, err := p.GenerateDataKey(ctx, requestFor(nil))
 			require.ErrorIs(t, err, context.DeadlineExceeded)
+			require.Equal(t, patience, time.Since(start))
 		}
-		wg.Go(impatient)
+		wg.Go(func() { impatient(5 * time.Millisecond) }) // asks
 		synctest.Wait()
 		for range 20 {
-			wg.Go(impatient)
+			// Not at the same instant: then these could be the next to ask.
+			wg.Go(func() { impatient(4 * time.Millisecond) })
 			wg.Go(func() {
 				_, err := p.GenerateDataKey(t.Context(), requestFor(nil))
 				require.NoError(t, err)
