@@ -1,6 +1,7 @@
 package kms
 
 import (
+	"context"
 	"crypto/sha512"
 	"fmt"
 	"reflect"
@@ -112,3 +113,31 @@ func TestBranchKeyCallsTakeOnlyTheirs(t *testing.T) {
 type other struct{}
 
 func (other) Clear() {}
+
+// If the entry is not for the call, the store is asked: nothing is wrapped
+// under a key that was not found.
+func TestHierarchicalAsksTheStoreIfTheEntryIsOfAnotherKind(t *testing.T) {
+	shared := keyprovider.NewCacheStore(10)
+	p, err := NewHierarchical(oneKey{}, HierarchicalOptions{BranchKeyID: "key", MaxAge: time.Hour, Partition: "p", CacheStore: shared})
+	require.NoError(t, err)
+	defer p.Purge()
+	view := shared.Internal().View(cache.Options{Partition: "p", MaxAge: time.Hour})
+	_, err = view.Get(t.Context(), cache.Key{ID: branchKeyEntry("p", "store", "key", nil)}, bringsOther{})
+	require.NoError(t, err)
+	call := &branchKeyCall{h: p.h, id: "key"}
+	require.NoError(t, call.get(t.Context()))
+	require.Equal(t, branchKey{material: [branchKeySize]byte{1}}, call.key)
+}
+
+// oneKey is a store of one version of one branch key.
+type oneKey struct{ nameOnly }
+
+func (oneKey) ActiveBranchKey(context.Context, string) (*BranchKey, error) {
+	return &BranchKey{ID: "key", Version: uuid.UUID{}.String(), Material: append([]byte{1}, make([]byte, branchKeySize-1)...)}, nil
+}
+
+// bringsOther is a request whose value is no branch key.
+type bringsOther struct{}
+
+func (bringsOther) Take(cache.Value) bool                     { return true }
+func (bringsOther) Load(context.Context) (cache.Value, error) { return other{}, nil }

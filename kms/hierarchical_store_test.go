@@ -111,6 +111,15 @@ func TestHierarchicalEndsWithItsContext(t *testing.T) {
 	key, err := p.DecryptDataKey(ctx, requestFor(nil), []keyprovider.EncryptedDataKey{good.Encrypted})
 	require.Nil(t, key)
 	require.Equal(t, context.Canceled, err)
+
+	// One that is done opens nothing, also if the branch key is cached.
+	s.Intercept(nil)
+	opens(t, p, good, nil)
+	s.takeCalls()
+	key, err = p.DecryptDataKey(ctx, requestFor(nil), []keyprovider.EncryptedDataKey{good.Encrypted})
+	require.Nil(t, key)
+	require.Equal(t, context.Canceled, err)
+	require.Empty(t, s.takeCalls())
 }
 
 func TestBranchKeysPrintNowhere(t *testing.T) {
