@@ -167,6 +167,25 @@ func TestValuesAreClearedOnceWhenTheyLeave(t *testing.T) {
 	}
 }
 
+// The timer is for the entry that expires first, also if that came last: no
+// secret stays for as long as another one may.
+func TestTheFirstToExpireLeavesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := cache.New(10)
+		long, short := newUser(s, cache.Options{MaxAge: time.Hour}), newUser(s, cache.Options{MaxAge: time.Minute})
+		long.want(t, 1, 0, cache.Loaded)
+		short.want(t, 2, 0, cache.Loaded)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, 1, s.Len())
+		require.Equal(t, 1, short.values[0].cleared)
+		time.Sleep(59 * time.Minute)
+		synctest.Wait()
+		require.Zero(t, s.Len())
+		require.Equal(t, 1, long.values[0].cleared)
+	})
+}
+
 func TestTheLeastRecentlyUsedEntryMakesRoom(t *testing.T) {
 	u := newUser(cache.New(3), cache.Options{})
 	for n := byte(1); n <= 3; n++ {
