@@ -122,6 +122,13 @@ type Options struct {
 // concurrent use. It keeps no keys: each call reads the table and calls KMS.
 // Items are read consistently, so that a version that was written is found at
 // once. It prints without credentials.
+//
+// In a DynamoDB global table that holds within one Region. In others a new
+// version is found a moment later, and messages under it cannot be read before.
+// Of two calls in two Regions at the same time, neither is told of the other, and
+// a beacon key that both created is lost: create and rotate keys in one Region.
+// Global tables of strong consistency have no transactions, so that nothing can
+// be created or rotated there.
 type Store struct {
 	info Info
 	key  arn.ARN // zero for discovery

@@ -167,3 +167,35 @@ func TestCreateTableWaitsUntilTheTableCanBeUsed(t *testing.T) {
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	})
 }
+
+// A table that was created may be unknown at first; other errors end the wait.
+func TestCreateTableWaitsForATableThatIsUnknownYet(t *testing.T) {
+	broken := errors.New("broken")
+	for _, test := range []struct {
+		answers []error // of DescribeTable
+		want    error
+	}{
+		{[]error{nil, &types.ResourceNotFoundException{}, &types.ResourceNotFoundException{}}, nil},
+		{[]error{nil, broken}, broken},
+	} {
+		e := newEndpoint(t)
+		synctest.Test(t, func(t *testing.T) {
+			e.fake.describe = 1
+			asked := 0
+			e.fake.before = func(input any) error {
+				if _, ok := input.(*dynamodb.DescribeTableInput); !ok {
+					return nil
+				}
+				if asked++; asked <= len(test.answers) {
+					return test.answers[asked-1]
+				}
+				return nil
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			arn, err := store(t, e.options()).CreateTable(ctx)
+			require.ErrorIs(t, err, test.want)
+			require.Equal(t, test.want == nil, arn != "")
+		})
+	}
+}
