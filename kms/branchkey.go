@@ -2,6 +2,7 @@ package kms
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -23,8 +24,8 @@ type BranchKey struct {
 }
 
 // A BranchKeyStore keeps branch keys. Its methods may be called concurrently,
-// and each call returns memory of its own. Package keystore has the one on
-// DynamoDB that all AWS Encryption SDKs share.
+// and each call returns memory of its own, because who called clears the key.
+// Package keystore has the one on DynamoDB that all AWS Encryption SDKs share.
 type BranchKeyStore interface {
 	// LogicalName is the logical key store name, which is bound to every
 	// branch key.
@@ -65,6 +66,9 @@ func (k *BranchKey) check(id string, version *uuid.UUID) (uuid.UUID, error) {
 		err = fmt.Errorf("the store returned another version, %v", got)
 	case len(k.Material) != branchKeySize:
 		err = fmt.Errorf("the store returned a branch key of %d bytes, need %d", len(k.Material), branchKeySize)
+	case subtle.ConstantTimeCompare(k.Material, make([]byte, branchKeySize)) == 1:
+		// A store that returns what it returned before, which was cleared.
+		err = errors.New("the store returned a branch key of zeros; each call must return memory of its own")
 	}
 	return got, err
 }

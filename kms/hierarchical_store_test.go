@@ -57,6 +57,26 @@ func TestHierarchicalTrustsNoStore(t *testing.T) {
 	})
 }
 
+// A store that keeps what it returned, which was cleared, would have data keys
+// wrapped under zeros, that is under a key that everybody knows.
+func TestHierarchicalRefusesClearedBranchKeys(t *testing.T) {
+	s := newBranchKeys("key")
+	kept, err := s.BranchKeyStore.ActiveBranchKey(t.Context(), "key")
+	require.NoError(t, err)
+	s.Intercept(func(context.Context, kmstest.BranchKeyCall) (*kms.BranchKey, error) { return kept, nil })
+	p := hierarchical(t, s, kms.HierarchicalOptions{})
+	good := generated(t, p, nil)
+	for range 2 {
+		p.Purge()
+		key, err := p.GenerateDataKey(t.Context(), requestFor(nil))
+		require.Nil(t, key)
+		require.ErrorContains(t, err, "a branch key of zeros; each call must return memory of its own")
+		require.ErrorContains(t, refused(t, p, requestFor(nil), good.Encrypted), "a branch key of zeros")
+	}
+	s.Intercept(nil)
+	opens(t, p, good, nil)
+}
+
 // What the store gave is cleared, whether it was good or not.
 func TestHierarchicalClearsBranchKeys(t *testing.T) {
 	s := newBranchKeys("key")

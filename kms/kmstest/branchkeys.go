@@ -107,8 +107,9 @@ func (s *BranchKeyStore) ResetCalls() {
 }
 
 // Intercept lets f see every call before it is answered. What f returns is the
-// answer; if that is nil and nil, the store answers. f may block, and is called
-// concurrently; a nil f ends it.
+// answer, a new key each time, as providers clear what they get; if that is nil
+// and nil, the store answers. f may block, and is called concurrently; a nil f
+// ends it.
 func (s *BranchKeyStore) Intercept(f func(context.Context, BranchKeyCall) (*kms.BranchKey, error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
