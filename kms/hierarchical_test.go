@@ -290,6 +290,16 @@ func TestHierarchicalSupplierFails(t *testing.T) {
 	}
 	require.Empty(t, s.takeCalls())
 
+	// If ctx ends while it is asked, that is the error.
+	ctx, cancel := context.WithCancel(t.Context())
+	p := hierarchical(t, s, kms.HierarchicalOptions{BranchKeyIDFor: func(context.Context, map[string]string) (string, error) {
+		cancel()
+		return "", errors.New("gone")
+	}})
+	dataKey, err := p.DecryptDataKey(ctx, requestFor(nil), []keyprovider.EncryptedDataKey{key.Encrypted})
+	require.Nil(t, dataKey)
+	require.Equal(t, context.Canceled, err)
+
 	// Another provider of a Multi can still open the message.
 	failing := hierarchical(t, s, kms.HierarchicalOptions{BranchKeyIDFor: func(context.Context, map[string]string) (string, error) { return "", errors.New("no tenant") }})
 	multi, err := keyprovider.Multi(failing, hierarchical(t, s, kms.HierarchicalOptions{}))
