@@ -183,6 +183,15 @@ func TestTheFirstToExpireLeavesFirst(t *testing.T) {
 		synctest.Wait()
 		require.Zero(t, s.Len())
 		require.Equal(t, 1, long.values[0].cleared)
+
+		// A purge stops the timer, and the next entry starts it again.
+		short.want(t, 2, 0, cache.Loaded)
+		s.Purge()
+		long.want(t, 1, 0, cache.Loaded)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Zero(t, s.Len())
+		require.Equal(t, 1, long.values[1].cleared)
 	})
 }
 
