@@ -355,3 +355,20 @@ func TestRefreshThatFails(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 	})
 }
+
+// Whoever used the old value because the refresh failed has used it up as well.
+func TestRefreshThatFailsCountsAsUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := newUser(cache.New(10), cache.Options{MaxAge: time.Minute, Grace: 10 * time.Second, Interval: time.Second, Limit: cache.Usage{Messages: 3}})
+		u.want(t, 1, 0, cache.Loaded)
+		boom := errors.New("boom")
+		u.load = func(context.Context) (cache.Value, error) { return nil, boom }
+		time.Sleep(50 * time.Second)
+		u.want(t, 1, 0, cache.Loaded)
+		u.want(t, 1, 0, cache.Hit)
+		_, err := u.get(bg, 1, cache.Usage{Messages: 1})
+		require.ErrorIs(t, err, boom)
+		require.Equal(t, 1, u.values[0].cleared)
+		require.Equal(t, cache.Stats{Expirations: 1, RefreshFailures: 1}, u.Stats())
+	})
+}
