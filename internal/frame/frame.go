@@ -135,7 +135,7 @@ func (b *body) Fit(size int) int { return max(1, size/b.stride()) }
 
 // about returns how many frames come nearest to size bytes, and at least one:
 // frames of a power of two and what is round them are a little over a part of it.
-func (b *body) about(size int) int { return max(1, b.Fit(size+b.stride()/2)) }
+func (b *body) about(size int) int { return b.Fit(size + b.stride()/2) }
 
 // parallel reports whether n frames are worth more than one goroutine.
 func (b *body) parallel(n int) bool {
