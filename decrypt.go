@@ -73,7 +73,7 @@ func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyP
 	if !client.CommitmentPolicy.AllowsDecrypt(h.Suite) {
 		return nil, fmt.Errorf("%w: %v does not allow decryption of %v", ErrCommitmentPolicy, client.CommitmentPolicy, h.Suite)
 	}
-	if o.RejectSigned && h.Suite.Signing() {
+	if o.Signature == RejectSigned && h.Suite.Signing() {
 		return nil, fmt.Errorf("%w with %v", ErrSignedMessage, h.Suite)
 	}
 	if err := checkFrameLength(int64(h.FrameLength), o.MaxFrameLength); err != nil {
@@ -136,8 +136,13 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 	if h.Version == 1 {
 		iv = h.IV
 	}
+	raw, err := h.AppendBinary(nil)
+	if err != nil {
+		return nil, err
+	}
+	bodySize := len(raw) - len(h.IV) - len(h.Tag)
 	_, unstored := splitContext(materials.EncryptionContext, materials.RequiredContextKeys)
-	aad, err := headerAAD(h, unstored)
+	aad, err := format.AppendEncryptionContext(raw[:bodySize:bodySize], unstored)
 	if err != nil {
 		return nil, err
 	}
@@ -147,10 +152,6 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 	h.EncryptionContext = cloneContext(materials.EncryptionContext)
 
 	m := &opening{header: h, verificationKey: materials.VerificationKey}
-	raw, err := h.AppendBinary(nil)
-	if err != nil {
-		return nil, err
-	}
 	if h.Suite.Signing() {
 		m.digest = h.Suite.SignatureHash().New()
 		m.digest.Write(raw)

@@ -1,7 +1,6 @@
 package esdk
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -72,6 +71,9 @@ func (c *Client) seal(ctx context.Context, p keyprovider.MasterKeyProvider, opts
 	if err := checkContext(o.EncryptionContext, o.RequiredContextKeys); err != nil {
 		return nil, err
 	}
+	if err := checkPlaintextLength(length, o.MaxPlaintextLength); err != nil {
+		return nil, err
+	}
 	req := &keyprovider.EncryptionRequest{
 		EncryptionContext:    maps.Clone(o.EncryptionContext),
 		RequiredContextKeys:  slices.Clone(o.RequiredContextKeys),
@@ -95,6 +97,15 @@ func (c *Client) seal(ctx context.Context, p keyprovider.MasterKeyProvider, opts
 		return nil, err
 	}
 	return sealHeader(materials, &o, client.Concurrency)
+}
+
+// checkPlaintextLength checks how much plaintext there is, so far or in all,
+// against EncryptOptions.MaxPlaintextLength.
+func checkPlaintextLength(length, limit int64) error {
+	if limit > 0 && length > limit {
+		return fmt.Errorf("%w: more than %d bytes", ErrPlaintextTooLong, limit)
+	}
+	return nil
 }
 
 // checkContext checks what the caller wants the encryption context to be.
@@ -173,33 +184,34 @@ func checkEncryptionMaterials(m *keyprovider.EncryptionMaterials, req *keyprovid
 //
 // It follows client-apis/encrypt.md, "Construct the header", of the specification.
 func sealHeader(m *keyprovider.EncryptionMaterials, o *EncryptOptions, workers int) (*sealing, error) {
-	h := &format.Header{
+	id := make([]byte, m.Suite.MessageIDSize())
+	rand.Read(id) // never fails
+	aead, commitKey, err := deriveKeys(m.Suite, m.DataKey, id)
+	if err != nil {
+		return nil, err
+	}
+	stored, unstored := splitContext(m.EncryptionContext, m.RequiredContextKeys)
+	fields := format.Header{
 		Version:           m.Suite.MessageVersion(),
 		Suite:             m.Suite,
-		MessageID:         make([]byte, m.Suite.MessageIDSize()),
-		EncryptedDataKeys: cloneDataKeys(m.EncryptedDataKeys),
+		MessageID:         id,
+		EncryptionContext: stored,
+		EncryptedDataKeys: m.EncryptedDataKeys,
 		ContentType:       format.Framed,
 		FrameLength:       uint32(o.FrameLength),
+		CommitKey:         commitKey,
 	}
 	if o.Unframed {
-		h.ContentType = format.Unframed
+		fields.ContentType = format.Unframed
 	}
-	rand.Read(h.MessageID) // never fails
-	aead, commitKey, err := deriveKeys(m.Suite, m.DataKey, h.MessageID)
+	h, err := format.NewHeader(fields, func(body []byte) (iv, tag []byte, err error) {
+		aad, err := format.AppendEncryptionContext(body, unstored)
+		if err != nil {
+			return nil, nil, err
+		}
+		return zeroIV[:], aead.Seal(nil, zeroIV[:], nil, aad), nil
+	})
 	if err != nil {
-		return nil, err
-	}
-	h.CommitKey = commitKey
-	var unstored map[string]string
-	h.EncryptionContext, unstored = splitContext(m.EncryptionContext, m.RequiredContextKeys)
-	if err := h.EncodeBody(); err != nil {
-		return nil, err
-	}
-	aad, err := headerAAD(h, unstored)
-	if err != nil {
-		return nil, err
-	}
-	if err := h.SetAuthentication(zeroIV[:], aead.Seal(nil, zeroIV[:], nil, aad)); err != nil {
 		return nil, err
 	}
 	h.EncryptionContext = cloneContext(m.EncryptionContext)
@@ -216,43 +228,6 @@ func sealHeader(m *keyprovider.EncryptionMaterials, o *EncryptOptions, workers i
 		AEAD: aead, MessageID: h.MessageID, FrameLength: int(o.FrameLength), Digest: s.digest, Workers: workers,
 	})
 	return s, nil
-}
-
-// splitContext returns the pairs that a message stores and those of required
-// keys, which it only authenticates. Without any the first is ec itself.
-func splitContext(ec map[string]string, required []string) (stored, unstored map[string]string) {
-	if len(required) == 0 {
-		return ec, nil
-	}
-	stored, unstored = maps.Clone(ec), make(map[string]string, len(required))
-	for _, k := range required {
-		unstored[k] = ec[k]
-		delete(stored, k)
-	}
-	return stored, unstored
-}
-
-// headerAAD returns what the header's tag authenticates: the header body, and
-// the pairs that are not stored in it.
-func headerAAD(h *format.Header, unstored map[string]string) ([]byte, error) {
-	return format.AppendEncryptionContext(h.Body(), unstored)
-}
-
-// cloneContext returns a copy that is not nil.
-func cloneContext(ec map[string]string) map[string]string {
-	if ec == nil {
-		return map[string]string{}
-	}
-	return maps.Clone(ec)
-}
-
-func cloneDataKeys(edks []keyprovider.EncryptedDataKey) []keyprovider.EncryptedDataKey {
-	edks = slices.Clone(edks)
-	for i := range edks {
-		edks[i].ProviderInfo = bytes.Clone(edks[i].ProviderInfo)
-		edks[i].Ciphertext = bytes.Clone(edks[i].Ciphertext)
-	}
-	return edks
 }
 
 // message returns the whole message that holds plaintext.

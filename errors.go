@@ -25,7 +25,8 @@ var (
 	// ErrCommitmentPolicy: the commitment policy does not allow the suite, or
 	// is none.
 	ErrCommitmentPolicy = errors.New("commitment policy")
-	// ErrSignedMessage: the message is signed and DecryptOptions.RejectSigned set.
+	// ErrSignedMessage: the message is signed and DecryptOptions.Signature is
+	// RejectSigned.
 	ErrSignedMessage = errors.New("the message is signed")
 	// ErrTooManyDataKeys: there are more encrypted data keys than
 	// Client.MaxEncryptedDataKeys, or than a message can hold.

@@ -95,9 +95,9 @@ type EncryptOptions struct {
 	// Unframed writes the body as one block, as old SDKs did. The
 	// specification deprecates it. Only Encrypt can; streams refuse it.
 	Unframed bool
-	// MaxPlaintextLength limits a stream: it fails with ErrPlaintextTooLong as
-	// soon as there are more bytes of plaintext. Zero means no limit. A
-	// materials manager is told it. Encrypt, which knows the length, ignores it.
+	// MaxPlaintextLength is the most bytes of plaintext. More fail with
+	// ErrPlaintextTooLong: Encrypt at once, a stream as soon as there are more.
+	// Zero means no limit. A stream's materials manager is told the limit.
 	MaxPlaintextLength int64
 }
 
@@ -108,16 +108,38 @@ type DecryptOptions struct {
 	// with the same value, or authenticated without being stored
 	// (EncryptOptions.RequiredContextKeys). Otherwise decryption fails.
 	EncryptionContext map[string]string
-	// RequiredContextKeys are keys that EncryptionContext must hold.
-	RequiredContextKeys []string
-	// RejectSigned fails with ErrSignedMessage, before any key is used, if the
-	// message is signed. Frames of unsigned messages are final as soon as a
-	// DecryptReader gives them out.
-	RejectSigned bool
+	// Signature says what happens with signed messages. Zero is VerifySignature.
+	Signature SignaturePolicy
 	// MaxFrameLength is the largest frame or unframed body, in bytes of
 	// plaintext, that may have to be held in memory. A longer one fails with
 	// ErrFrameTooLong. Zero means no limit.
 	MaxFrameLength int64
+}
+
+// A SignaturePolicy says what decryption does with messages that are signed.
+// Unsigned messages are decrypted under either policy. Any value but the
+// constants is an error.
+type SignaturePolicy int
+
+const (
+	// VerifySignature verifies the signature: Decrypt before it returns
+	// anything, a DecryptReader before it releases the last frame.
+	VerifySignature SignaturePolicy = iota
+	// RejectSigned fails with ErrSignedMessage right after the header of a
+	// signed message, before any key is used. Each frame that a DecryptReader
+	// releases is then final: no signature can fail later.
+	RejectSigned
+)
+
+// String returns the name of the constant.
+func (p SignaturePolicy) String() string {
+	switch p {
+	case VerifySignature:
+		return "VerifySignature"
+	case RejectSigned:
+		return "RejectSigned"
+	}
+	return fmt.Sprintf("signature policy %d", int(p))
 }
 
 // settings checks the client and fills in its defaults.
@@ -192,10 +214,8 @@ func (o *DecryptOptions) settings() (DecryptOptions, error) {
 	if s.MaxFrameLength < 0 {
 		return s, fmt.Errorf("negative MaxFrameLength: %d", s.MaxFrameLength)
 	}
-	for _, k := range s.RequiredContextKeys {
-		if _, ok := s.EncryptionContext[k]; !ok {
-			return s, fmt.Errorf("%w: the required key %q is missing", ErrEncryptionContext, k)
-		}
+	if s.Signature != VerifySignature && s.Signature != RejectSigned {
+		return s, fmt.Errorf("unknown %v", s.Signature)
 	}
 	if _, err := format.AppendEncryptionContext(nil, s.EncryptionContext); err != nil {
 		return s, fmt.Errorf("%w: %w", ErrEncryptionContext, err)

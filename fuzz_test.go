@@ -168,7 +168,7 @@ func requirePolicies(t *testing.T, h *format.Header, message []byte, p keyprovid
 	if h.Suite.Signing() {
 		forbidden = esdk.ErrSignedMessage
 	}
-	check("signed messages rejected", allowAll, &esdk.DecryptOptions{MaxFrameLength: opts.MaxFrameLength, RejectSigned: true}, forbidden)
+	check("signed messages rejected", allowAll, &esdk.DecryptOptions{MaxFrameLength: opts.MaxFrameLength, Signature: esdk.RejectSigned}, forbidden)
 	if n := len(h.EncryptedDataKeys); n > 1 {
 		check("a data key too many", &esdk.Client{CommitmentPolicy: suite.RequireEncryptAllowDecrypt, MaxEncryptedDataKeys: n - 1}, opts, esdk.ErrTooManyDataKeys)
 	}

@@ -107,7 +107,7 @@ func ecdhProvider(t testing.TB, schema string, private, public []byte) keyprovid
 
 // options gives the pairs that the message does not store.
 func (m *peerMessage) options() *esdk.DecryptOptions {
-	opts := &esdk.DecryptOptions{RequiredContextKeys: m.Required, EncryptionContext: map[string]string{}}
+	opts := &esdk.DecryptOptions{EncryptionContext: map[string]string{}}
 	for _, k := range m.Required {
 		opts.EncryptionContext[k] = m.Context[k]
 	}

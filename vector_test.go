@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/esdk-go/esdk"
-	"github.com/esdk-go/esdk/internal/vectors"
+	"github.com/esdk-go/esdk/internal/test/vectors"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/suite"
 )

@@ -2,6 +2,7 @@ package format_test
 
 import (
 	"bytes"
+	"io"
 	"strings"
 	"testing"
 
@@ -10,26 +11,80 @@ import (
 	"github.com/esdk-go/esdk/format"
 )
 
-func TestEncodeVersion1(t *testing.T) {
-	h, want := fields1(), unhex(t, version1)
-	require.NoError(t, h.EncodeBody())
-	require.Equal(t, want[:75], h.Body(), "the IV and the tag are not part of the body")
-	require.NoError(t, h.SetAuthentication(make([]byte, 12), sequence(0xa0, 16)))
-	require.Equal(t, want[:75], h.Body())
+func TestNewHeaderOfVersion1(t *testing.T) {
+	want := unhex(t, version1)
+	h, err := format.NewHeader(*fields1(), func(body []byte) (iv, tag []byte, err error) {
+		require.Equal(t, want[:75], body, "the IV and the tag are not part of the body")
+		return make([]byte, 12), sequence(0xa0, 16), nil
+	})
+	require.NoError(t, err)
+	requireFields(t, read(t, want), h)
 	b, err := h.AppendBinary([]byte("before"))
 	require.NoError(t, err)
 	require.Equal(t, append([]byte("before"), want...), b)
 }
 
-func TestEncodeVersion2HasNoIV(t *testing.T) {
-	h, want := fields2(), unhex(t, version2)
-	require.NoError(t, h.EncodeBody())
-	require.Equal(t, want[:91], h.Body())
-	require.NoError(t, h.SetAuthentication(make([]byte, 12), sequence(0xa0, 16)))
+func TestNewHeaderOfVersion2HasNoIV(t *testing.T) {
+	want := unhex(t, version2)
+	h, err := format.NewHeader(*fields2(), func(body []byte) (iv, tag []byte, err error) {
+		require.Equal(t, want[:91], body)
+		return make([]byte, 12), sequence(0xa0, 16), nil
+	})
+	require.NoError(t, err)
+	requireFields(t, read(t, want), h)
 	require.Empty(t, h.IV)
 	b, err := h.AppendBinary(nil)
 	require.NoError(t, err)
 	require.Equal(t, want, b)
+}
+
+func TestNewHeaderSharesNoMemory(t *testing.T) {
+	fields, iv, tag := fields1(), make([]byte, 12), sequence(0xa0, 16)
+	var kept []byte
+	h, err := format.NewHeader(*fields, func(body []byte) ([]byte, []byte, error) {
+		kept = append(body, 0xee) // cannot reach what follows the body
+		return iv, tag, nil
+	})
+	require.NoError(t, err)
+	clear(kept)
+	clear(iv)
+	clear(tag)
+	clear(fields.MessageID)
+	clear(fields.EncryptionContext)
+	for i := range fields.EncryptedDataKeys {
+		clear(fields.EncryptedDataKeys[i].ProviderInfo)
+		clear(fields.EncryptedDataKeys[i].Ciphertext)
+	}
+	clear(fields.EncryptedDataKeys)
+	requireFields(t, read(t, unhex(t, version1)), h)
+	b, err := h.AppendBinary(nil)
+	require.NoError(t, err)
+	require.Equal(t, unhex(t, version1)[75:], b[75:], "the tag is what was returned")
+}
+
+func TestNewHeaderIgnoresWhatTheFieldsCannotHold(t *testing.T) {
+	fields := read(t, unhex(t, version1)) // with bytes of its own
+	fields.FrameLength = 1
+	fields.IV, fields.Tag = []byte("other"), []byte("other")
+	fields.OpenedBy = &fields.EncryptedDataKeys[0]
+	h, err := format.NewHeader(*fields, authentication)
+	require.NoError(t, err)
+	require.Nil(t, h.OpenedBy)
+	require.Equal(t, make([]byte, 12), h.IV)
+	require.Equal(t, sequence(0xa0, 16), h.Tag)
+	b, err := h.AppendBinary(nil)
+	require.NoError(t, err)
+	requireFields(t, h, read(t, b))
+	require.Equal(t, uint32(1), h.FrameLength)
+}
+
+func TestUserContextLeavesOutReservedPairs(t *testing.T) {
+	h := &format.Header{EncryptionContext: map[string]string{"a": "1", "aws-crypto-public-key": "x", "aws-crypto-": "y", "Aws-crypto-z": "z"}}
+	ec := h.UserContext()
+	require.Equal(t, map[string]string{"a": "1", "Aws-crypto-z": "z"}, ec)
+	ec["a"] = "2"
+	require.Equal(t, "1", h.EncryptionContext["a"])
+	require.Equal(t, map[string]string{}, new(format.Header).UserContext())
 }
 
 func TestAppendBinaryGivesTheBytesAsReceived(t *testing.T) {
@@ -44,7 +99,6 @@ func TestAppendBinaryGivesTheBytesAsReceived(t *testing.T) {
 		got, err := h.AppendBinary([]byte{1, 2, 3})
 		require.NoError(t, err)
 		require.Equal(t, append([]byte{1, 2, 3}, b...), got)
-		require.Equal(t, b[:len(h.Body())], h.Body())
 	}
 	require.Equal(t, map[string]string{"a": "1", "é": ""}, read(t, unsorted).EncryptionContext)
 	require.Empty(t, read(t, emptyCount).EncryptionContext)
@@ -82,7 +136,7 @@ func TestAppendingToAFieldDoesNotChangeTheNext(t *testing.T) {
 	_ = append(h.MessageID, 0xee)
 	_ = append(h.CommitKey, 0xee)
 	_ = append(h.IV, 0xee)
-	_ = append(h.Body(), 0xee)
+	_ = append(h.Tag, 0xee)
 	for i := range h.EncryptedDataKeys {
 		_ = append(h.EncryptedDataKeys[i].ProviderInfo, 0xee, 0xee, 0xee)
 		_ = append(h.EncryptedDataKeys[i].Ciphertext, 0xee, 0xee, 0xee)
@@ -90,33 +144,31 @@ func TestAppendingToAFieldDoesNotChangeTheNext(t *testing.T) {
 	require.Equal(t, want, h)
 }
 
-func TestSetAuthenticationCopiesAndReplaces(t *testing.T) {
-	h := fields1()
-	require.NoError(t, h.EncodeBody())
-	iv, tag := sequence(1, 12), sequence(0x10, 16)
-	require.NoError(t, h.SetAuthentication(iv, tag))
-	clear(iv)
-	clear(tag)
-	require.Equal(t, sequence(1, 12), h.IV)
-	require.Equal(t, sequence(0x10, 16), h.Tag)
-	require.NoError(t, h.SetAuthentication(make([]byte, 12), sequence(0xa0, 16)))
-	b, err := h.AppendBinary(nil)
-	require.NoError(t, err)
-	require.Equal(t, unhex(t, version1), b)
+func TestNewHeaderRefusesAnAuthenticationOfWrongSize(t *testing.T) {
+	for _, test := range []struct {
+		fields        *format.Header
+		ivLen, tagLen int
+	}{{fields1(), 0, 16}, {fields1(), 13, 16}, {fields1(), 12, 15}, {fields1(), 12, 0}, {fields2(), 0, 17}} {
+		_, err := format.NewHeader(*test.fields, func([]byte) ([]byte, []byte, error) {
+			return make([]byte, test.ivLen), make([]byte, test.tagLen), nil
+		})
+		require.ErrorIs(t, err, format.ErrMalformed, "%d, %d", test.ivLen, test.tagLen)
+	}
+	_, err := format.NewHeader(*fields1(), func([]byte) ([]byte, []byte, error) {
+		return make([]byte, 12), make([]byte, 16), io.ErrClosedPipe
+	})
+	require.ErrorIs(t, err, io.ErrClosedPipe)
 }
 
-func TestSetAuthenticationRefusesWrongSizesAndOrder(t *testing.T) {
-	require.ErrorIs(t, fields1().SetAuthentication(make([]byte, 12), make([]byte, 16)), format.ErrMalformed, "not encoded")
-	h := fields1()
-	require.NoError(t, h.EncodeBody())
-	require.ErrorIs(t, h.SetAuthentication(nil, make([]byte, 16)), format.ErrMalformed)
-	require.ErrorIs(t, h.SetAuthentication(make([]byte, 13), make([]byte, 16)), format.ErrMalformed)
-	require.ErrorIs(t, h.SetAuthentication(make([]byte, 12), make([]byte, 15)), format.ErrMalformed)
-	_, err := h.AppendBinary(nil)
-	require.ErrorIs(t, err, format.ErrMalformed, "no authentication yet")
-	_, err = new(format.Header).AppendBinary(nil)
-	require.ErrorIs(t, err, format.ErrMalformed)
-	require.Empty(t, new(format.Header).Body())
+func TestAHeaderOfNobodyHasNoBytes(t *testing.T) {
+	for _, h := range []*format.Header{{}, fields1(), withTag(fields2())} {
+		_, err := h.AppendBinary(nil)
+		require.ErrorIs(t, err, format.ErrMalformed)
+		_, err = h.MessageLength(1)
+		require.ErrorIs(t, err, format.ErrMalformed)
+		_, err = h.PlaintextLength(1000)
+		require.ErrorIs(t, err, format.ErrMalformed)
+	}
 }
 
 func TestFieldsThatMakeNoHeaderAreNotEncoded(t *testing.T) {
@@ -153,8 +205,8 @@ func TestFieldsThatMakeNoHeaderAreNotEncoded(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			test.spoil(test.fields)
-			require.ErrorIs(t, test.fields.EncodeBody(), test.want)
-			require.Empty(t, test.fields.Body())
+			_, err := format.NewHeader(*test.fields, authentication)
+			require.ErrorIs(t, err, test.want)
 		})
 	}
 }

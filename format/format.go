@@ -4,7 +4,7 @@
 //
 // A message is a header, a body, and, if its suite signs, a footer:
 //
-//	header   [Header], read by [ReadHeader], written by [Header.EncodeBody]
+//	header   [Header], read by [ReadHeader], made by [NewHeader]
 //	body     frames, each a [FrameHeader], content and a tag; or, in old
 //	         messages, one [UnframedHeader], content and a tag
 //	footer   a signature, [ParseFooter] and [AppendFooter]

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/esdk-go/esdk/suite"
@@ -23,19 +25,23 @@ type EncryptedDataKey struct {
 
 // A Header is what stands before the body of a message.
 //
-// From [ReadHeader], and until the message was decrypted, no field is
-// authentic. The slices and maps are the Header's own: changing them changes
-// no bytes that [Header.AppendBinary] returns.
+// A Header from [ReadHeader] is a claim: no field is authentic until the
+// message has been decrypted. One from Encrypt, Decrypt or a stream is
+// authentic. The slices and maps are the caller's: changing them changes no
+// bytes that [Header.AppendBinary] returns.
 //
-// It follows data-format/message-header.md of the specification.
+// It follows the specification's [message-header].
+//
+// [message-header]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/data-format/message-header.md
 type Header struct {
 	Version   int // of the message format: 1 or 2
 	Suite     suite.ID
 	MessageID []byte // 16 bytes in version 1, 32 in version 2
-	// EncryptionContext holds the stored pairs if the Header is from
-	// ReadHeader. From Encrypt, Decrypt and the streams it holds all pairs
-	// that are bound to the message: also those of required keys, which are
-	// not stored, and the verification key of a signed message.
+	// EncryptionContext holds the pairs that the message stores if the Header
+	// is from ReadHeader. From Encrypt, Decrypt and the streams it holds all
+	// pairs that are bound to the message: also those of required keys, which
+	// are not stored, and the verification key of a signed message.
+	// UserContext leaves out what the SDKs added.
 	EncryptionContext map[string]string
 	EncryptedDataKeys []EncryptedDataKey
 	ContentType       ContentType
@@ -43,26 +49,35 @@ type Header struct {
 	CommitKey         []byte // 32 bytes in version 2, none in version 1
 	IV                []byte // of the header's authentication: 12 bytes in version 1, none in version 2
 	Tag               []byte // of the header's authentication: 16 bytes
+	// OpenedBy is the one of EncryptedDataKeys whose data key opened the
+	// message. Only Decrypt and the decrypting streams set it; it is nil if
+	// the provider does not say which one that was.
+	OpenedBy *EncryptedDataKey
 
-	raw      []byte // the body and, once complete, the authentication
-	bodySize int    // how much of raw is the body
+	raw []byte // the header body and authentication; nil: neither read nor made
 }
 
-// EncodeBody serialises the header body from the fields and keeps the bytes
-// for [Header.Body]. IV and Tag are not part of it; [Header.SetAuthentication]
-// adds them. It fails with [ErrMalformed] if the fields make no header.
-func (h *Header) EncodeBody() error {
+// NewHeader returns the header of a new message. The fields are given, all but
+// IV, Tag and OpenedBy, which are ignored; EncryptionContext holds the pairs
+// that the message stores. authenticate gets the serialised header body, must
+// not change it, and returns the IV and the tag of the header's
+// authentication; version 2 of the format does not store the IV.
+//
+// The Header shares no memory with the arguments. NewHeader fails with
+// [ErrUnsupportedSuite] or [ErrMalformed] if the fields make no header, and
+// with the error of authenticate.
+func NewHeader(fields Header, authenticate func(body []byte) (iv, tag []byte, err error)) (*Header, error) {
+	h := &fields
 	if !h.Suite.Valid() {
-		return fmt.Errorf("%w: %v", ErrUnsupportedSuite, h.Suite)
-	}
-	ec, err := AppendEncryptionContext(nil, h.EncryptionContext)
-	if err != nil {
-		return err
+		return nil, fmt.Errorf("%w: %v", ErrUnsupportedSuite, h.Suite)
 	}
 	if err := h.check(); err != nil {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	size := 80 + len(h.MessageID) + len(ec) + len(h.CommitKey) // 80: the rest of it, authentication included
+	size := 128 + len(h.MessageID) + len(h.CommitKey) // 128: more than all that has a fixed size
+	for k, v := range h.EncryptionContext {
+		size += 4 + len(k) + len(v)
+	}
 	for _, edk := range h.EncryptedDataKeys {
 		size += 6 + len(edk.ProviderID) + len(edk.ProviderInfo) + len(edk.Ciphertext)
 	}
@@ -72,9 +87,16 @@ func (h *Header) EncodeBody() error {
 		b = append(b, messageType)
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(h.Suite))
+	idAt := len(b)
 	b = append(b, h.MessageID...)
-	b = appendField(b, ec)
+	contextAt := len(b) + 2
+	b, err := AppendEncryptionContext(append(b, 0, 0), h.EncryptionContext)
+	if err != nil {
+		return nil, err
+	}
+	binary.BigEndian.PutUint16(b[contextAt-2:], uint16(len(b)-contextAt))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(h.EncryptedDataKeys)))
+	keysAt := len(b)
 	for _, edk := range h.EncryptedDataKeys {
 		b = appendField(appendField(appendField(b, edk.ProviderID), edk.ProviderInfo), edk.Ciphertext)
 	}
@@ -83,9 +105,57 @@ func (h *Header) EncodeBody() error {
 		b = append(b, 0, 0, 0, 0, suite.IVSize)
 	}
 	b = binary.BigEndian.AppendUint32(b, h.FrameLength)
-	h.raw = append(b, h.CommitKey...)
-	h.bodySize = len(h.raw)
-	return nil
+	commitAt := len(b)
+	b = append(b, h.CommitKey...)
+
+	iv, tag, err := authenticate(b[:len(b):len(b)])
+	if err != nil {
+		return nil, err
+	}
+	if h.Version != 1 {
+		iv = nil // the format has no room for it, it is always zero
+	} else if len(iv) != suite.IVSize {
+		return nil, fmt.Errorf("%w: header IV of %d bytes, need %d", ErrMalformed, len(iv), suite.IVSize)
+	}
+	if len(tag) != suite.TagSize {
+		return nil, fmt.Errorf("%w: header tag of %d bytes, need %d", ErrMalformed, len(tag), suite.TagSize)
+	}
+	h.raw = append(append(b, iv...), tag...)
+	h.OpenedBy = nil
+	if h.EncryptionContext = maps.Clone(h.EncryptionContext); h.EncryptionContext == nil {
+		h.EncryptionContext = map[string]string{}
+	}
+	h.EncryptedDataKeys = make([]EncryptedDataKey, len(h.EncryptedDataKeys))
+	h.setFields(idAt, keysAt, commitAt)
+	return h, nil
+}
+
+// setFields sets the fields that are bytes, each EncryptedDataKey included, to
+// what stands in h.raw, of which they get a copy.
+func (h *Header) setFields(idAt, keysAt, commitAt int) {
+	b := bytes.Clone(h.raw)
+	take := func(at, n int) []byte { return b[at : at+n : at+n] }
+	h.MessageID = take(idAt, h.Suite.MessageIDSize())
+	h.CommitKey = take(commitAt, h.Suite.CommitKeySize())
+	h.IV = take(h.bodySize(), len(b)-suite.TagSize-h.bodySize())
+	h.Tag = take(len(b)-suite.TagSize, suite.TagSize)
+	at := keysAt
+	next := func() []byte {
+		n := int(binary.BigEndian.Uint16(b[at:]))
+		at += 2 + n
+		return take(at-n, n)
+	}
+	for i := range h.EncryptedDataKeys {
+		h.EncryptedDataKeys[i] = EncryptedDataKey{string(next()), next(), next()}
+	}
+}
+
+// bodySize returns how much of h.raw is the header body; the rest authenticates it.
+func (h *Header) bodySize() int {
+	if h.Version == 1 {
+		return len(h.raw) - suite.IVSize - suite.TagSize
+	}
+	return len(h.raw) - suite.TagSize
 }
 
 // check reports the first field, other than the suite and the encryption
@@ -120,29 +190,6 @@ func (h *Header) check() error {
 	return nil
 }
 
-// Body returns the header body as it was received or encoded: the bytes that
-// the header's tag authenticates. They are the Header's own; do not change them.
-func (h *Header) Body() []byte { return h.raw[:h.bodySize:h.bodySize] }
-
-// SetAuthentication completes an encoded header with the tag over its body
-// and, in version 1, the IV that made it. Both are copied.
-func (h *Header) SetAuthentication(iv, tag []byte) error {
-	if h.bodySize == 0 {
-		return fmt.Errorf("%w: the header body is not encoded", ErrMalformed)
-	}
-	if h.Version != 1 {
-		iv = nil // the format has no room for it, it is always zero
-	} else if len(iv) != suite.IVSize {
-		return fmt.Errorf("%w: header IV of %d bytes", ErrMalformed, len(iv))
-	}
-	if len(tag) != suite.TagSize {
-		return fmt.Errorf("%w: header tag of %d bytes", ErrMalformed, len(tag))
-	}
-	h.IV, h.Tag = bytes.Clone(iv), bytes.Clone(tag)
-	h.raw = append(append(h.raw[:h.bodySize], iv...), tag...)
-	return nil
-}
-
 // AppendBinary appends the header body and header authentication to b, byte
 // for byte as they were received or written, whatever became of the fields
 // since. Put before the body of the message they make it whole again:
@@ -151,10 +198,23 @@ func (h *Header) SetAuthentication(iv, tag []byte) error {
 //	...
 //	message := io.MultiReader(bytes.NewReader(raw), r)
 //
-// It fails with [ErrMalformed] if h was neither read nor written.
+// It fails with [ErrMalformed] if h is not from [ReadHeader], [NewHeader] or
+// package esdk.
 func (h *Header) AppendBinary(b []byte) ([]byte, error) {
-	if len(h.raw) == h.bodySize {
-		return nil, fmt.Errorf("%w: the header was neither read nor written", ErrMalformed)
+	if h.raw == nil {
+		return nil, fmt.Errorf("%w: the header was neither read nor made", ErrMalformed)
 	}
 	return append(slices.Grow(b, len(h.raw)), h.raw...), nil
+}
+
+// UserContext returns a copy of EncryptionContext without the pairs that SDKs
+// add for themselves, whose keys begin with [ReservedPrefix].
+func (h *Header) UserContext() map[string]string {
+	ec := make(map[string]string, len(h.EncryptionContext))
+	for k, v := range h.EncryptionContext {
+		if !strings.HasPrefix(k, ReservedPrefix) {
+			ec[k] = v
+		}
+	}
+	return ec
 }

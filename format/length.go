@@ -15,8 +15,8 @@ func (h *Header) footerSize() int64 {
 
 // outside returns the bytes of a message outside its body, as this module writes it.
 func (h *Header) outside() (int64, error) {
-	if len(h.raw) == h.bodySize {
-		return 0, fmt.Errorf("%w: the header was neither read nor written", ErrMalformed)
+	if h.raw == nil {
+		return 0, fmt.Errorf("%w: the header was neither read nor made", ErrMalformed)
 	}
 	if h.ContentType != Unframed && h.FrameLength == 0 { // the fields are not as they were read
 		return 0, fmt.Errorf("%w: frame length 0", ErrMalformed)

@@ -199,17 +199,6 @@ func TestPlaintextLengthOfImpossibleMessagesFails(t *testing.T) {
 	}
 }
 
-func TestLengthsNeedACompleteHeader(t *testing.T) {
-	encodedOnly := fields1()
-	require.NoError(t, encodedOnly.EncodeBody())
-	for _, h := range []*format.Header{{}, fields1(), encodedOnly} {
-		_, err := h.MessageLength(1)
-		require.ErrorIs(t, err, format.ErrMalformed)
-		_, err = h.PlaintextLength(1000)
-		require.ErrorIs(t, err, format.ErrMalformed)
-	}
-}
-
 func TestLengthsOfAHeaderWithChangedFieldsDoNotPanic(t *testing.T) {
 	h := header(t, suite.AES256GCM, 4096)
 	h.FrameLength = 0

@@ -122,33 +122,17 @@ func (hr *headerReader) header(maxKeys int) (*Header, error) {
 	if _, err := hr.next(h.Suite.CommitKeySize(), "commit key"); err != nil {
 		return nil, err
 	}
-	h.bodySize = len(hr.raw)
 	if h.Version == 1 {
 		if _, err := hr.next(suite.IVSize, "header IV"); err != nil {
 			return nil, err
 		}
 	}
-	tagAt := len(hr.raw)
 	if _, err := hr.next(suite.TagSize, "header tag"); err != nil {
 		return nil, err
 	}
-
 	h.raw = hr.raw
-	fields := bytes.Clone(hr.raw) // so that h.raw stays as received
-	part := func(from, to int) []byte { return fields[from:to:to] }
-	h.MessageID = part(idAt, contextAt-2)
-	h.CommitKey = part(commitAt, h.bodySize)
-	h.IV, h.Tag = part(h.bodySize, tagAt), part(tagAt, len(fields))
 	h.EncryptedDataKeys = make([]EncryptedDataKey, count)
-	pos := keysAt
-	next := func() []byte {
-		start := pos + 2
-		pos = start + int(binary.BigEndian.Uint16(fields[pos:]))
-		return part(start, pos)
-	}
-	for i := range h.EncryptedDataKeys {
-		h.EncryptedDataKeys[i] = EncryptedDataKey{string(next()), next(), next()}
-	}
+	h.setFields(idAt, keysAt, commitAt)
 	return h, nil
 }
 

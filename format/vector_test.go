@@ -9,19 +9,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/esdk-go/esdk/format"
-	"github.com/esdk-go/esdk/internal/vectors"
+	"github.com/esdk-go/esdk/internal/test/vectors"
 	"github.com/esdk-go/esdk/suite"
 )
 
 // rebuilt returns a header made from the exported fields of h alone.
 func rebuilt(t testing.TB, h *format.Header) *format.Header {
 	t.Helper()
-	again := &format.Header{
-		Version: h.Version, Suite: h.Suite, MessageID: h.MessageID, EncryptionContext: h.EncryptionContext,
-		EncryptedDataKeys: h.EncryptedDataKeys, ContentType: h.ContentType, FrameLength: h.FrameLength, CommitKey: h.CommitKey,
-	}
-	require.NoError(t, again.EncodeBody())
-	require.NoError(t, again.SetAuthentication(h.IV, h.Tag))
+	again, err := format.NewHeader(*h, func([]byte) (iv, tag []byte, err error) { return h.IV, h.Tag, nil })
+	require.NoError(t, err)
 	return again
 }
 

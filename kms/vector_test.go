@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/esdk-go/esdk/format"
-	"github.com/esdk-go/esdk/internal/vectors"
+	"github.com/esdk-go/esdk/internal/test/vectors"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/kms"
 	"github.com/esdk-go/esdk/kms/kmstest"

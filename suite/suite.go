@@ -12,6 +12,8 @@ package suite
 import (
 	"crypto"
 	"crypto/elliptic"
+	_ "crypto/sha256" // for KDF and SignatureHash
+	_ "crypto/sha512"
 	"fmt"
 	"slices"
 	"strconv"

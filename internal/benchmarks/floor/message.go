@@ -52,7 +52,7 @@ func NewMessage(wrappingKey, message []byte) (*Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	m.header, m.tag = len(h.Body()), len(raw)
+	m.header, m.tag = len(raw)-len(h.IV)-len(h.Tag), len(raw)
 	f, err := format.ParseFrameHeader(message[m.tag:], h.FrameLength)
 	if err != nil {
 		return nil, err

@@ -208,7 +208,7 @@ func (c *Case) encrypt(ctx context.Context) error {
 
 // decryptOptions gives the pairs that the message does not store.
 func (c *Case) decryptOptions() *esdk.DecryptOptions {
-	opts := &esdk.DecryptOptions{RequiredContextKeys: c.Required, EncryptionContext: maps.Clone(c.Reproduced)}
+	opts := &esdk.DecryptOptions{EncryptionContext: maps.Clone(c.Reproduced)}
 	if len(c.Required) > 0 {
 		if opts.EncryptionContext == nil {
 			opts.EncryptionContext = make(map[string]string)

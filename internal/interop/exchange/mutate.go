@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/esdk-go/esdk/format"
-	"github.com/esdk-go/esdk/internal/reseal"
+	"github.com/esdk-go/esdk/internal/test/reseal"
 	"github.com/esdk-go/esdk/keyprovider"
 )
 

@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/esdk-go/esdk/internal/vectors"
+	"github.com/esdk-go/esdk/internal/test/vectors"
 	"github.com/esdk-go/esdk/keyprovider"
 )
 
@@ -35,7 +35,7 @@ func dir(t *testing.T, value string) (dir string, s stopped) {
 }
 
 func TestDirOfRelativePathCountsFromTheModuleRoot(t *testing.T) {
-	got, _ := dir(t, "internal/vectors")
+	got, _ := dir(t, "internal/test/vectors")
 	want, err := os.Getwd()
 	require.NoError(t, err)
 	require.Equal(t, want, got)

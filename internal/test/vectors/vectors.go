@@ -76,7 +76,7 @@ func Dir(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv("ESDK_VECTORS")
 	if dir == "" {
-		t.Skip("ESDK_VECTORS is not set: it names the folder of the published test vectors, see internal/vectors")
+		t.Skip("ESDK_VECTORS is not set: it names the folder of the published test vectors, see internal/test/vectors")
 	}
 	if !filepath.IsAbs(dir) {
 		root, err := moduleRoot()

@@ -10,7 +10,7 @@ import (
 
 	"github.com/esdk-go/esdk"
 	"github.com/esdk-go/esdk/format"
-	"github.com/esdk-go/esdk/internal/reseal"
+	"github.com/esdk-go/esdk/internal/test/reseal"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/suite"
 )

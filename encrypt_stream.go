@@ -1,0 +1,329 @@
+package esdk
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/frame"
+	"github.com/esdk-go/esdk/keyprovider"
+)
+
+// encryptStream is what EncryptReader and EncryptWriter have in common.
+type encryptStream struct {
+	sticky
+	m     *sealing
+	in    frame.Window // plaintext that is not sealed yet
+	out   []byte       // scratch for what is sealed
+	taken int64        // plaintext bytes so far
+}
+
+// take counts n more bytes of plaintext.
+func (s *encryptStream) take(n int) error {
+	s.taken += int64(n)
+	return checkPlaintextLength(s.taken, s.m.limit)
+}
+
+// fill reads at least one frame of plaintext, and up to limit bytes.
+func (s *encryptStream) fill(r *source, limit int) error {
+	have := s.in.Len()
+	err := r.fill(&s.in, s.m.FrameLength, limit, s.m.Flush)
+	if tooLong := s.take(s.in.Len() - have); tooLong != nil {
+		if err := s.m.Flush(); err != nil {
+			return err
+		}
+		return tooLong
+	}
+	return err
+}
+
+// pump seals what r gives and has it written to w, until an error, which is
+// io.EOF if r ends.
+func (s *encryptStream) pump(r *source, w *sink) error {
+	s.out = nil
+	s.m.Start(w, 2)
+	defer s.m.Stop()
+	limit := s.m.Room()
+	s.in.Shrink(limit) // Read takes in more; each slot has as much as there is here
+	for {
+		if err := s.fill(r, limit); err != nil {
+			return err
+		}
+		if err := s.m.Pump(&s.in); err != nil {
+			return err
+		}
+	}
+}
+
+// finish appends the end of the message to dst.
+func (s *encryptStream) finish(dst []byte) ([]byte, error) {
+	return s.m.finish(slices.Grow(dst, s.m.finalSize(s.in.Len())), s.in.Bytes())
+}
+
+// finishTo writes the end of the message to w.
+func (s *encryptStream) finishTo(w *sink) error {
+	end, err := s.m.finish(s.m.Scratch(s.m.finalSize(s.in.Len()))[:0], s.in.Bytes())
+	if err == nil {
+		_, err = w.Write(end)
+	}
+	return err
+}
+
+// An EncryptReader encrypts what it reads: reading from it gives the message.
+// It is made by [NewEncryptReader], and not safe for concurrent use.
+type EncryptReader struct {
+	s       encryptStream
+	r       source
+	pending []byte // of the message, not given out yet
+}
+
+// NewEncryptReader returns a reader of the message that holds what r gives
+// until io.EOF. The message is the same as that of [Encrypt] for the same keys
+// and options. The keys are asked for before NewEncryptReader returns, with
+// ctx; r is not touched before the first Read, and never closed. It uses the
+// zero [Client].
+//
+// Any error, of r too, ends the message without its final frame, so that what
+// was read can never pass for a whole one.
+//
+// It follows client-apis/encrypt.md and client-apis/streaming.md of the
+// specification.
+func NewEncryptReader(ctx context.Context, r io.Reader, p keyprovider.MasterKeyProvider, opts *EncryptOptions) (*EncryptReader, error) {
+	return defaults.NewEncryptReader(ctx, r, p, opts)
+}
+
+// NewEncryptReader is like the function [NewEncryptReader], with the Client's
+// settings.
+func (c *Client) NewEncryptReader(ctx context.Context, r io.Reader, p keyprovider.MasterKeyProvider, opts *EncryptOptions) (*EncryptReader, error) {
+	if r == nil {
+		return nil, prefixed(errors.New("nil io.Reader"))
+	}
+	m, err := c.seal(ctx, p, opts, streamed)
+	if err != nil {
+		return nil, prefixed(err)
+	}
+	return &EncryptReader{s: encryptStream{m: m}, r: source{r: r}, pending: m.raw}, nil
+}
+
+// Header returns the header of the message, complete from the start.
+func (e *EncryptReader) Header() *format.Header { return e.s.m.header }
+
+// Read reads the next bytes of the message. At its end, and only there, the
+// error is io.EOF. Once it returned an error it always does.
+func (e *EncryptReader) Read(p []byte) (int, error) {
+	for len(e.pending) == 0 {
+		if e.s.err != nil || len(p) == 0 {
+			return 0, e.s.err
+		}
+		if len(p) < e.s.m.FrameLength+format.FrameOverhead {
+			out, err := e.more(e.s.out[:0], smallChunk)
+			e.s.out, e.pending = out, out
+			e.s.fail(err)
+			continue
+		}
+		out, err := e.more(p[:0:len(p)], min(len(p), largeChunk))
+		e.s.fail(err)
+		if len(out) > 0 && &out[0] == &p[0] {
+			return len(out), nil
+		}
+		e.pending = out // the end of the message, which was too long for p
+	}
+	n := copy(p, e.pending)
+	e.pending = e.pending[n:]
+	return n, nil
+}
+
+// WriteTo writes the rest of the message to w, in large pieces and sealed by
+// several goroutines if the plaintext comes fast enough; io.Copy calls it. An
+// error of w ends the message.
+//
+// The source and w are called on the caller's goroutine only. While the source
+// fills what it is given it is read ahead; whole frames that it has given are
+// written before it is read again if it gave less, or stopped where one ends.
+func (e *EncryptReader) WriteTo(w io.Writer) (n int64, err error) {
+	if w == nil {
+		return 0, prefixed(errors.New("nil io.Writer"))
+	}
+	to := &sink{w: w}
+	err = e.s.run(func() error {
+		_, err := to.Write(e.pending)
+		e.pending = nil
+		if err != nil || e.s.err != nil {
+			return err
+		}
+		if err := e.s.pump(&e.r, to); err != io.EOF {
+			return err
+		}
+		if err := e.s.finishTo(to); err != nil {
+			return err
+		}
+		return io.EOF
+	})
+	if err == io.EOF {
+		err = nil
+	}
+	return to.n, err
+}
+
+// more appends the next part of the message to dst: about chunk bytes.
+func (e *EncryptReader) more(dst []byte, chunk int) ([]byte, error) {
+	length := e.s.m.FrameLength
+	limit := e.s.m.Fit(chunk) * length
+	err := e.s.fill(&e.r, limit)
+	if err == nil {
+		whole := min(limit, e.s.in.Len()/length*length)
+		dst, err = e.s.m.Frames(dst, e.s.in.Bytes()[:whole])
+		e.s.in.Discard(whole)
+	} else if err == io.EOF {
+		if dst, err = e.s.finish(dst); err == nil {
+			err = io.EOF
+		}
+	}
+	return dst, err
+}
+
+// An EncryptWriter encrypts what is written to it and writes the message to
+// another writer. It is made by [NewEncryptWriter], and not safe for concurrent
+// use.
+type EncryptWriter struct {
+	s      encryptStream
+	to     sink
+	closed bool // by Close, with the whole message written
+}
+
+// NewEncryptWriter returns a writer that writes the message that holds what is
+// written to it to w. The message is the same as that of [Encrypt] for the same
+// keys and options. The keys are asked for, with ctx, and the message's header
+// is written before NewEncryptWriter returns.
+//
+// The message is whole only after [EncryptWriter.Close] returned nil. Use
+// [EncryptWriter.CloseWithError] to give it up: a deferred Close would make a
+// whole message of what was written before something else failed. Neither
+// closes w. It uses the zero [Client].
+//
+// It follows client-apis/encrypt.md and client-apis/streaming.md of the
+// specification.
+func NewEncryptWriter(ctx context.Context, w io.Writer, p keyprovider.MasterKeyProvider, opts *EncryptOptions) (*EncryptWriter, error) {
+	return defaults.NewEncryptWriter(ctx, w, p, opts)
+}
+
+// NewEncryptWriter is like the function [NewEncryptWriter], with the Client's
+// settings.
+func (c *Client) NewEncryptWriter(ctx context.Context, w io.Writer, p keyprovider.MasterKeyProvider, opts *EncryptOptions) (*EncryptWriter, error) {
+	if w == nil {
+		return nil, prefixed(errors.New("nil io.Writer"))
+	}
+	m, err := c.seal(ctx, p, opts, streamed)
+	if err != nil {
+		return nil, prefixed(err)
+	}
+	e := &EncryptWriter{s: encryptStream{m: m}, to: sink{w: w}}
+	if _, err = e.to.Write(m.raw); err != nil {
+		return nil, prefixed(err)
+	}
+	return e, nil
+}
+
+// Header returns the header of the message, complete from the start.
+func (e *EncryptWriter) Header() *format.Header { return e.s.m.header }
+
+// Write encrypts p. Whole frames are written at once; what is over waits for
+// the next call. After an error, which is of the underlying writer or
+// [ErrPlaintextTooLong], all later calls return it. After Close the error
+// wraps [ErrClosed].
+func (e *EncryptWriter) Write(p []byte) (int, error) {
+	if e.s.err != nil {
+		return 0, e.s.err
+	}
+	if err := e.s.run(func() error { return e.write(p) }); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+func (e *EncryptWriter) write(p []byte) error {
+	if err := e.s.take(len(p)); err != nil {
+		return err
+	}
+	e.s.m.Start(&e.to, 1)
+	defer e.s.m.Stop()
+	length := e.s.m.FrameLength
+	if have := e.s.in.Len(); have > 0 {
+		n := min(length-have, len(p))
+		e.s.in.Append(p[:n], length)
+		if p = p[n:]; e.s.in.Len() < length {
+			return nil
+		}
+		if err := e.s.m.Emit(e.s.in.Bytes()); err != nil {
+			return err
+		}
+		e.s.in.Discard(length)
+	}
+	whole := len(p) - len(p)%length
+	if err := e.s.m.Emit(p[:whole]); err != nil {
+		return err
+	}
+	e.s.in.Append(p[whole:], length)
+	return nil
+}
+
+// ReadFrom encrypts what r gives until io.EOF, in large pieces and on several
+// goroutines if it comes fast enough, as [EncryptReader.WriteTo] does. An error
+// of r ends the message: all later calls return it, Close too, and nothing more
+// is written.
+//
+// io.Copy calls it unless r has a WriteTo method, as a *[DecryptReader] or a
+// bytes.Reader has. What fails inside that is between r and io.Copy: whoever
+// sees an error there calls [EncryptWriter.CloseWithError].
+func (e *EncryptWriter) ReadFrom(r io.Reader) (n int64, err error) {
+	if e.s.err != nil {
+		return 0, e.s.err
+	}
+	if r == nil {
+		return 0, prefixed(errors.New("nil io.Reader"))
+	}
+	start := e.s.taken
+	err = e.s.run(func() error {
+		if err := e.s.pump(&source{r: r}, &e.to); err != io.EOF {
+			return err
+		}
+		return nil
+	})
+	return e.s.taken - start, err
+}
+
+// Close writes the rest of the message: the final frame, and the signature if
+// the suite signs. If an error came before it writes nothing and returns that.
+// Further calls return the same. It does not close the underlying writer.
+func (e *EncryptWriter) Close() error {
+	if e.closed {
+		return nil
+	}
+	if e.s.err != nil {
+		return e.s.err
+	}
+	if err := e.s.run(func() error { return e.s.finishTo(&e.to) }); err != nil {
+		return err
+	}
+	e.closed = true
+	e.s.fail(ErrClosed)
+	e.s.in, e.s.m.Sealer = frame.Window{}, nil
+	return nil
+}
+
+// CloseWithError gives the message up: it ends without a final frame, so that
+// what was written can never pass for a whole one. All later calls return err,
+// or, if err is nil, an error that wraps [ErrClosed]. It fails only if it comes
+// too late: with [ErrClosed] after Close, else with the error that came before.
+func (e *EncryptWriter) CloseWithError(err error) error {
+	if e.s.err != nil {
+		return e.s.err
+	}
+	if err == nil {
+		err = prefixed(ErrClosed)
+	}
+	e.s.err = err
+	return nil
+}

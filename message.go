@@ -1,0 +1,108 @@
+package esdk
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"encoding/asn1"
+	"fmt"
+	"io"
+	"maps"
+	"math/big"
+
+	"golang.org/x/crypto/hkdf"
+
+	"github.com/esdk-go/esdk/suite"
+)
+
+// zeroIV is what headers are authenticated with.
+var zeroIV [suite.IVSize]byte
+
+// deriveKeys returns the AEAD that encrypts the message and the key that it
+// commits to, nil if its suite does not commit. dataKey must have the length
+// that the suite wants.
+//
+// It follows framework/transitive-requirements.md, "HKDF encryption key" and
+// "HKDF commit key", of the specification.
+func deriveKeys(id suite.ID, dataKey, messageID []byte) (aead cipher.AEAD, commitKey []byte, err error) {
+	key := dataKey
+	if id.KDF() != 0 {
+		newHash := id.KDF().New
+		suiteID := []byte{byte(id >> 8), byte(id)}
+		var derived io.Reader
+		if id.Committing() {
+			prk := hkdf.Extract(newHash, dataKey, messageID)
+			defer clear(prk)
+			commitKey = make([]byte, id.CommitKeySize())
+			if _, err := io.ReadFull(hkdf.Expand(newHash, prk, []byte("COMMITKEY")), commitKey); err != nil {
+				return nil, nil, err
+			}
+			derived = hkdf.Expand(newHash, prk, append(suiteID, "DERIVEKEY"...))
+		} else {
+			derived = hkdf.New(newHash, dataKey, nil, append(suiteID, messageID...))
+		}
+		key = make([]byte, id.KeySize())
+		defer clear(key)
+		if _, err := io.ReadFull(derived, key); err != nil {
+			return nil, nil, err
+		}
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, nil, err
+	}
+	if aead, err = cipher.NewGCM(block); err != nil {
+		return nil, nil, fmt.Errorf("AES-GCM: %w", err)
+	}
+	return aead, commitKey, nil
+}
+
+// splitContext returns the pairs that a message stores and those of required
+// keys, which it only authenticates. Without any the first is ec itself.
+func splitContext(ec map[string]string, required []string) (stored, unstored map[string]string) {
+	if len(required) == 0 {
+		return ec, nil
+	}
+	stored, unstored = maps.Clone(ec), make(map[string]string, len(required))
+	for _, k := range required {
+		unstored[k] = ec[k]
+		delete(stored, k)
+	}
+	return stored, unstored
+}
+
+// cloneContext returns a copy that is not nil.
+func cloneContext(ec map[string]string) map[string]string {
+	if ec == nil {
+		return map[string]string{}
+	}
+	return maps.Clone(ec)
+}
+
+// ecdsaSignature is the DER structure of a signature.
+type ecdsaSignature struct{ R, S *big.Int }
+
+// sign returns a DER signature of exactly size bytes, the length that most
+// signatures on the curve have: readers that know the length of a message
+// ahead, and some old ones, count on it. If (r, s) has another length then
+// (r, n-s), an equally valid signature, almost always has it, as one of s and
+// n-s has the top bit set. Else it signs again: about once in 250 times.
+//
+// It follows framework/transitive-requirements.md, "ECDSA", of the specification.
+func sign(key *ecdsa.PrivateKey, digest []byte, size int) ([]byte, error) {
+	for {
+		der, err := ecdsa.SignASN1(rand.Reader, key, digest)
+		if err != nil || len(der) == size {
+			return der, err
+		}
+		var sig ecdsaSignature
+		if _, err := asn1.Unmarshal(der, &sig); err != nil {
+			return nil, err
+		}
+		sig.S.Sub(key.Curve.Params().N, sig.S)
+		if der, err = asn1.Marshal(sig); err != nil || len(der) == size {
+			return der, err
+		}
+	}
+}
