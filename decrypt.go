@@ -79,18 +79,22 @@ func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyP
 	if err := checkFrameLength(int64(h.FrameLength), o.MaxFrameLength); err != nil {
 		return nil, err
 	}
-	req := &keyprovider.DecryptionRequest{
+	req := keyprovider.DecryptionRequest{
 		Suite:             h.Suite,
 		CommitmentPolicy:  client.CommitmentPolicy,
 		EncryptedDataKeys: h.EncryptedDataKeys,
 		EncryptionContext: h.EncryptionContext,
-		ReproducedContext: maps.Clone(o.EncryptionContext),
+		ReproducedContext: o.EncryptionContext,
 	}
 	_, added, err := req.Context()
 	if err != nil {
 		return nil, err
 	}
-	m, err := openHeader(ctx, h, p, req, &o, client.Concurrency)
+	// Copies: what the manager does to them changes nothing here.
+	req.EncryptedDataKeys = cloneDataKeys(req.EncryptedDataKeys)
+	req.EncryptionContext = maps.Clone(req.EncryptionContext)
+	req.ReproducedContext = maps.Clone(req.ReproducedContext)
+	m, err := openHeader(ctx, h, p, &req, &o, client.Concurrency)
 	if err != nil && len(added) > 0 {
 		return nil, fmt.Errorf("%w (the encryption context was completed with the caller's keys %q)", err, added)
 	}
@@ -114,16 +118,18 @@ func checkFrameLength(length, limit int64) error {
 // It follows client-apis/decrypt.md, "Get the decryption materials" and "Verify
 // the header", of the specification.
 func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyProvider, req *keyprovider.DecryptionRequest, o *DecryptOptions, workers int) (*opening, error) {
-	materials, err := keyprovider.Materials(p).DecryptionMaterials(ctx, req)
+	returned, err := keyprovider.Materials(p).DecryptionMaterials(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	if materials == nil {
+	if returned == nil {
 		return nil, errors.New("the materials manager returned nothing")
 	}
-	defer clear(materials.DataKey)
-	if err := checkDecryptionMaterials(materials, h, o.EncryptionContext); err != nil {
-		return nil, err
+	defer clear(returned.DataKey)
+	materials := *returned
+	materials.EncryptionContext = cloneContext(returned.EncryptionContext) // the header's
+	if err := checkDecryptionMaterials(&materials, h, o.EncryptionContext); err != nil {
+		return nil, fmt.Errorf("decryption materials: %w", err)
 	}
 	aead, commitKey, err := deriveKeys(h.Suite, materials.DataKey, h.MessageID)
 	if err != nil {
@@ -149,7 +155,7 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 	if _, err := aead.Open(nil, iv, h.Tag, aad); err != nil {
 		return nil, fmt.Errorf("header: %w", ErrAuthentication)
 	}
-	h.EncryptionContext = cloneContext(materials.EncryptionContext)
+	h.EncryptionContext = materials.EncryptionContext
 
 	m := &opening{header: h, verificationKey: materials.VerificationKey}
 	if h.Suite.Signing() {
@@ -165,45 +171,45 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 // checkDecryptionMaterials checks what the header's verification is about to
 // rely on, whatever manager made it: also that every pair of the materials'
 // encryption context will be verified by it, and that every reproduced pair is
-// among them.
+// among them. A manager may leave out what the message stores.
 //
 // It follows framework/structures.md, "Decryption Materials", and
 // framework/cmm-interface.md, "Decrypt Materials", of the specification.
 func checkDecryptionMaterials(m *keyprovider.DecryptionMaterials, h *format.Header, reproduced map[string]string) error {
 	if m.Suite != h.Suite {
-		return fmt.Errorf("decryption materials: for %v, the message is of %v", m.Suite, h.Suite)
+		return fmt.Errorf("for %v, the message is of %v", m.Suite, h.Suite)
 	}
-	if len(m.DataKey) != h.Suite.KeySize() {
-		return fmt.Errorf("decryption materials: data key of %d bytes, %v needs %d", len(m.DataKey), h.Suite, h.Suite.KeySize())
+	if err := checkDataKey(m.DataKey, h.Suite); err != nil {
+		return err
 	}
 	for _, k := range m.RequiredContextKeys {
 		if _, ok := m.EncryptionContext[k]; !ok {
-			return fmt.Errorf("decryption materials: %w: the required key %q is missing", ErrEncryptionContext, k)
+			return fmt.Errorf("%w: the required key %q is missing", ErrEncryptionContext, k)
 		}
 	}
 	for k, v := range m.EncryptionContext {
 		if stored, ok := h.EncryptionContext[k]; ok && stored != v || !ok && !slices.Contains(m.RequiredContextKeys, k) {
-			return fmt.Errorf("decryption materials: %w: the key %q is not bound to the message", ErrEncryptionContext, k)
+			return fmt.Errorf("%w: the key %q is not bound to the message", ErrEncryptionContext, k)
 		}
 	}
 	for k, v := range reproduced {
 		if bound, ok := m.EncryptionContext[k]; !ok || bound != v {
-			return fmt.Errorf("decryption materials: %w: the key %q is not bound to the message", ErrEncryptionContext, k)
+			return fmt.Errorf("%w: the key %q is not bound to the message", ErrEncryptionContext, k)
 		}
 	}
 	if !h.Suite.Signing() {
 		if m.VerificationKey != nil {
-			return fmt.Errorf("decryption materials: a verification key, and %v does not sign", h.Suite)
+			return fmt.Errorf("a verification key, and %v does not sign", h.Suite)
 		}
 		return nil
 	}
 	if m.VerificationKey == nil || m.VerificationKey.Curve != h.Suite.Curve() {
-		return fmt.Errorf("decryption materials: no verification key on the curve of %v", h.Suite)
+		return fmt.Errorf("no verification key on the curve of %v", h.Suite)
 	}
 	if public, err := keyprovider.EncodePublicKey(m.VerificationKey); err != nil {
-		return fmt.Errorf("decryption materials: verification key: %w", err)
+		return fmt.Errorf("verification key: %w", err)
 	} else if public != h.EncryptionContext[format.PublicKeyField] {
-		return fmt.Errorf("decryption materials: %w: %s is not the verification key", ErrEncryptionContext, format.PublicKeyField)
+		return fmt.Errorf("%w: %s is not the verification key", ErrEncryptionContext, format.PublicKeyField)
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ func (c *Client) seal(ctx context.Context, p keyprovider.MasterKeyProvider, opts
 	if err := checkPlaintextLength(length, o.MaxPlaintextLength); err != nil {
 		return nil, err
 	}
-	req := &keyprovider.EncryptionRequest{
+	req := &keyprovider.EncryptionRequest{ // copies: what the manager does to them changes nothing here
 		EncryptionContext:    maps.Clone(o.EncryptionContext),
 		RequiredContextKeys:  slices.Clone(o.RequiredContextKeys),
 		CommitmentPolicy:     client.CommitmentPolicy,
@@ -85,18 +85,20 @@ func (c *Client) seal(ctx context.Context, p keyprovider.MasterKeyProvider, opts
 	if length == streamed && o.MaxPlaintextLength > 0 {
 		req.MaxPlaintextLength = o.MaxPlaintextLength
 	}
-	materials, err := keyprovider.Materials(p).EncryptionMaterials(ctx, req)
+	returned, err := keyprovider.Materials(p).EncryptionMaterials(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	if materials == nil {
+	if returned == nil {
 		return nil, errors.New("the materials manager returned nothing")
 	}
-	defer clear(materials.DataKey)
-	if err := checkEncryptionMaterials(materials, req); err != nil {
-		return nil, err
+	defer clear(returned.DataKey)
+	materials := *returned
+	materials.EncryptionContext = cloneContext(returned.EncryptionContext) // the header's
+	if err := checkEncryptionMaterials(&materials, &client, &o); err != nil {
+		return nil, fmt.Errorf("encryption materials: %w", err)
 	}
-	return sealHeader(materials, &o, client.Concurrency)
+	return sealHeader(&materials, &o, client.Concurrency)
 }
 
 // checkPlaintextLength checks how much plaintext there is, so far or in all,
@@ -127,55 +129,82 @@ func checkContext(ec map[string]string, required []string) error {
 }
 
 // checkEncryptionMaterials checks what the header and the frames are about to
-// rely on, whatever manager made it.
+// rely on, whatever manager made it, against the settings of the call. A
+// manager may add pairs and required keys to the caller's.
 //
 // It follows client-apis/encrypt.md, "Get the encryption materials", and
 // framework/structures.md, "Encryption Materials", of the specification.
-func checkEncryptionMaterials(m *keyprovider.EncryptionMaterials, req *keyprovider.EncryptionRequest) error {
+func checkEncryptionMaterials(m *keyprovider.EncryptionMaterials, client *Client, o *EncryptOptions) error {
 	id := m.Suite
 	if !id.Valid() {
-		return fmt.Errorf("encryption materials: %w: %v", format.ErrUnsupportedSuite, id)
+		return fmt.Errorf("%w: %v", format.ErrUnsupportedSuite, id)
 	}
-	if !req.CommitmentPolicy.AllowsEncrypt(id) {
-		return fmt.Errorf("%w: %v does not allow encryption with %v", ErrCommitmentPolicy, req.CommitmentPolicy, id)
+	if !client.CommitmentPolicy.AllowsEncrypt(id) {
+		return fmt.Errorf("%w: %v does not allow encryption with %v", ErrCommitmentPolicy, client.CommitmentPolicy, id)
 	}
-	if len(m.DataKey) != id.KeySize() {
-		return fmt.Errorf("encryption materials: data key of %d bytes, %v needs %d", len(m.DataKey), id, id.KeySize())
+	if o.Suite != 0 && id != o.Suite {
+		return fmt.Errorf("for %v, the caller wants %v", id, o.Suite)
 	}
-	n, limit := len(m.EncryptedDataKeys), format.MaxEncryptedDataKeys
-	if req.MaxEncryptedDataKeys > 0 {
-		limit = min(limit, req.MaxEncryptedDataKeys)
+	if err := checkDataKey(m.DataKey, id); err != nil {
+		return err
 	}
-	if n == 0 {
-		return errors.New("encryption materials: no encrypted data key")
+	if err := checkEncryptedDataKeys(m.EncryptedDataKeys, client.MaxEncryptedDataKeys); err != nil {
+		return err
 	}
-	if n > limit {
-		return fmt.Errorf("%w: %d, at most %d allowed", ErrTooManyDataKeys, n, limit)
+	for k, v := range o.EncryptionContext {
+		if got, ok := m.EncryptionContext[k]; !ok || got != v {
+			return fmt.Errorf("%w: the caller's pair of the key %q was dropped or altered", ErrEncryptionContext, k)
+		}
 	}
-	for _, k := range req.RequiredContextKeys {
+	for _, k := range o.RequiredContextKeys {
 		if !slices.Contains(m.RequiredContextKeys, k) {
-			return fmt.Errorf("encryption materials: %w: the key %q is no longer required", ErrEncryptionContext, k)
+			return fmt.Errorf("%w: the key %q is no longer required", ErrEncryptionContext, k)
 		}
 	}
 	for _, k := range m.RequiredContextKeys {
 		if _, ok := m.EncryptionContext[k]; !ok || k == format.PublicKeyField {
-			return fmt.Errorf("encryption materials: %w: the required key %q", ErrEncryptionContext, k)
+			return fmt.Errorf("%w: the required key %q", ErrEncryptionContext, k)
 		}
 	}
+	return checkSigningKey(m)
+}
+
+// checkEncryptedDataKeys checks the entries of a new message.
+func checkEncryptedDataKeys(edks []keyprovider.EncryptedDataKey, limit int) error {
+	if limit == 0 || limit > format.MaxEncryptedDataKeys {
+		limit = format.MaxEncryptedDataKeys
+	}
+	switch n := len(edks); {
+	case n == 0:
+		return errors.New("no encrypted data key")
+	case n > limit:
+		return fmt.Errorf("%w: %d, at most %d allowed", ErrTooManyDataKeys, n, limit)
+	}
+	for i := range edks {
+		if len(edks[i].Ciphertext) == 0 {
+			return fmt.Errorf("encrypted data key %d (%.100q) has no ciphertext", i+1, edks[i].ProviderID)
+		}
+	}
+	return nil
+}
+
+// checkSigningKey checks that there is a signing key if, and only if, the suite
+// signs, and that it is the one whose public key the message is about to hold.
+func checkSigningKey(m *keyprovider.EncryptionMaterials) error {
 	public, present := m.EncryptionContext[format.PublicKeyField]
-	if !id.Signing() {
+	if !m.Suite.Signing() {
 		if m.SigningKey != nil || present {
-			return fmt.Errorf("encryption materials: a signing key, and %v does not sign", id)
+			return fmt.Errorf("a signing key, and %v does not sign", m.Suite)
 		}
 		return nil
 	}
-	if m.SigningKey == nil || m.SigningKey.D == nil || m.SigningKey.Curve != id.Curve() {
-		return fmt.Errorf("encryption materials: no signing key on the curve of %v", id)
+	if m.SigningKey == nil || m.SigningKey.D == nil || m.SigningKey.Curve != m.Suite.Curve() {
+		return fmt.Errorf("no signing key on the curve of %v", m.Suite)
 	}
 	if want, err := keyprovider.EncodePublicKey(&m.SigningKey.PublicKey); err != nil {
-		return fmt.Errorf("encryption materials: signing key: %w", err)
+		return fmt.Errorf("signing key: %w", err)
 	} else if public != want {
-		return fmt.Errorf("encryption materials: %w: %s is not that of the signing key", ErrEncryptionContext, format.PublicKeyField)
+		return fmt.Errorf("%w: %s is not that of the signing key", ErrEncryptionContext, format.PublicKeyField)
 	}
 	return nil
 }
@@ -214,7 +243,7 @@ func sealHeader(m *keyprovider.EncryptionMaterials, o *EncryptOptions, workers i
 	if err != nil {
 		return nil, err
 	}
-	h.EncryptionContext = cloneContext(m.EncryptionContext)
+	h.EncryptionContext = m.EncryptionContext
 
 	s := &sealing{header: h, suite: m.Suite, signingKey: m.SigningKey, limit: o.MaxPlaintextLength}
 	if s.raw, err = h.AppendBinary(nil); err != nil {

@@ -142,7 +142,7 @@ func TestDecryptionMaterialsAreChecked(t *testing.T) {
 		"unknown suite":       {change: func(m *materials) *materials { m.Suite = 0x0072; return m }, reproduced: b, says: "the message is of"},
 		"forbidden suite":     {change: func(m *materials) *materials { m.Suite = suite.AES256GCMHKDFSHA384ECDSAP384; return m }, reproduced: b, says: "the message is of"},
 		"no data key":         {change: func(m *materials) *materials { m.DataKey = nil; return m }, reproduced: b, says: "data key of 0 bytes"},
-		"another data key":    {change: func(m *materials) *materials { m.DataKey = make([]byte, 32); return m }, reproduced: b, is: esdk.ErrKeyCommitment},
+		"another data key":    {change: func(m *materials) *materials { m.DataKey = bytes.Repeat([]byte{1}, 32); return m }, reproduced: b, is: esdk.ErrKeyCommitment},
 		"no verification key": {change: func(m *materials) *materials { m.VerificationKey = nil; return m }, reproduced: b, says: "no verification key"},
 		"another curve":       {change: func(m *materials) *materials { m.VerificationKey = &newKey(t, elliptic.P256()).PublicKey; return m }, reproduced: b, says: "no verification key"},
 		"key without a point": {change: func(m *materials) *materials { m.VerificationKey = &ecdsa.PublicKey{Curve: elliptic.P384()}; return m }, reproduced: b, says: "verification key: incomplete"},
@@ -195,8 +195,6 @@ func TestManagersAndKeysGetCopies(t *testing.T) {
 	message, h, err := esdk.Encrypt(bg, []byte("x"), p, nil)
 	require.NoError(t, err)
 	require.Len(t, h.EncryptedDataKeys, 3)
-	_, _, err = esdk.Decrypt(bg, message, dataKey(make([]byte, 32)), nil)
-	require.ErrorIs(t, err, esdk.ErrKeyCommitment, "the data key is not the cleared one")
 	_, _, err = esdk.Decrypt(bg, message, rawAES(t), nil)
 	require.NoError(t, err)
 
