@@ -22,7 +22,7 @@ import (
 // short or, if it is signed, was made by somebody who can read messages but
 // not sign them.
 type DecryptReader struct {
-	sticky
+	state
 	m       *opening
 	r       source
 	in      frame.Window // of the message, not opened yet
@@ -55,7 +55,7 @@ func (c *Client) NewDecryptReader(ctx context.Context, r io.Reader, p keyprovide
 	if r == nil {
 		return nil, prefixed(errors.New("nil io.Reader"))
 	}
-	d := &DecryptReader{r: source{r: r}}
+	d := &DecryptReader{state: state{made: true}, r: source{r: r}}
 	m, err := c.open(ctx, headerSource{d}, p, opts)
 	if err != nil {
 		return nil, prefixed(err)
@@ -78,12 +78,25 @@ func (s headerSource) Read(p []byte) (int, error) {
 
 // Header returns the header of the message. Its encryption context is
 // authentic; but see [DecryptReader] on signed messages.
-func (d *DecryptReader) Header() *format.Header { return d.m.header }
+func (d *DecryptReader) Header() *format.Header {
+	if d.m == nil { // no constructor made it
+		return nil
+	}
+	return d.m.header
+}
 
 // Read reads the next bytes of the plaintext. At the end of the message, when
 // all of it has been verified, the error is io.EOF. Once it returned an error
 // it always does.
-func (d *DecryptReader) Read(p []byte) (int, error) {
+func (d *DecryptReader) Read(p []byte) (n int, err error) {
+	if err := d.begin(); err != nil {
+		return 0, err
+	}
+	defer func() {
+		if d.end() {
+			n, err, d.pending = 0, d.err, nil
+		}
+	}()
 	for len(d.pending) == 0 {
 		if d.err != nil || len(p) == 0 {
 			return 0, d.err
@@ -95,7 +108,7 @@ func (d *DecryptReader) Read(p []byte) (int, error) {
 		}
 		d.pending = out
 	}
-	n := copy(p, d.pending)
+	n = copy(p, d.pending)
 	d.pending = d.pending[n:]
 	return n, nil
 }
@@ -151,7 +164,7 @@ func (d *DecryptReader) pump(w *sink) error {
 			return err
 		}
 	}
-	return d.end()
+	return d.trailing()
 }
 
 // next reads at least one frame, and up to limit bytes.
@@ -184,7 +197,7 @@ func (d *DecryptReader) fill(n, limit int) error {
 // of the message the error is io.EOF.
 func (d *DecryptReader) more(dst []byte, chunk int) ([]byte, error) {
 	if d.last {
-		return nil, d.end()
+		return nil, d.trailing()
 	}
 	part, err := d.next(d.m.Fit(chunk) * (d.m.FrameLength + format.FrameOverhead))
 	if err != nil {
@@ -248,8 +261,8 @@ func (d *DecryptReader) signature() error {
 	}
 }
 
-// end makes sure that nothing follows the message.
-func (d *DecryptReader) end() error {
+// trailing makes sure that nothing follows the message; then it returns io.EOF.
+func (d *DecryptReader) trailing() error {
 	if err := d.fill(1, smallChunk); err != nil {
 		return err
 	}
@@ -262,6 +275,10 @@ func (d *DecryptReader) end() error {
 // with [ErrClosed] unless they failed before, further calls return the same. It
 // does not close the underlying reader.
 func (d *DecryptReader) Close() error {
+	if err := d.begin(); err != nil {
+		return err
+	}
+	defer d.end()
 	if d.closed {
 		return d.result
 	}

@@ -13,11 +13,19 @@ import (
 
 // encryptStream is what EncryptReader and EncryptWriter have in common.
 type encryptStream struct {
-	sticky
+	state
 	m     *sealing
 	in    frame.Window // plaintext that is not sealed yet
 	out   []byte       // scratch for what is sealed
 	taken int64        // plaintext bytes so far
+}
+
+// header returns the message's header, nil if no constructor made the stream.
+func (s *encryptStream) header() *format.Header {
+	if s.m == nil {
+		return nil
+	}
+	return s.m.header
 }
 
 // take counts n more bytes of plaintext.
@@ -104,15 +112,23 @@ func (c *Client) NewEncryptReader(ctx context.Context, r io.Reader, p keyprovide
 	if err != nil {
 		return nil, prefixed(err)
 	}
-	return &EncryptReader{s: encryptStream{m: m}, r: source{r: r}, pending: m.raw}, nil
+	return &EncryptReader{s: encryptStream{state: state{made: true}, m: m}, r: source{r: r}, pending: m.raw}, nil
 }
 
 // Header returns the header of the message, complete from the start.
-func (e *EncryptReader) Header() *format.Header { return e.s.m.header }
+func (e *EncryptReader) Header() *format.Header { return e.s.header() }
 
 // Read reads the next bytes of the message. At its end, and only there, the
 // error is io.EOF. Once it returned an error it always does.
-func (e *EncryptReader) Read(p []byte) (int, error) {
+func (e *EncryptReader) Read(p []byte) (n int, err error) {
+	if err := e.s.begin(); err != nil {
+		return 0, err
+	}
+	defer func() {
+		if e.s.end() {
+			n, err, e.pending = 0, e.s.err, nil
+		}
+	}()
 	for len(e.pending) == 0 {
 		if e.s.err != nil || len(p) == 0 {
 			return 0, e.s.err
@@ -130,7 +146,7 @@ func (e *EncryptReader) Read(p []byte) (int, error) {
 		}
 		e.pending = out // the end of the message, which was too long for p
 	}
-	n := copy(p, e.pending)
+	n = copy(p, e.pending)
 	e.pending = e.pending[n:]
 	return n, nil
 }
@@ -219,7 +235,7 @@ func (c *Client) NewEncryptWriter(ctx context.Context, w io.Writer, p keyprovide
 	if err != nil {
 		return nil, prefixed(err)
 	}
-	e := &EncryptWriter{s: encryptStream{m: m}, to: sink{w: w}}
+	e := &EncryptWriter{s: encryptStream{state: state{made: true}, m: m}, to: sink{w: w}}
 	if _, err = e.to.Write(m.raw); err != nil {
 		return nil, prefixed(err)
 	}
@@ -227,17 +243,20 @@ func (c *Client) NewEncryptWriter(ctx context.Context, w io.Writer, p keyprovide
 }
 
 // Header returns the header of the message, complete from the start.
-func (e *EncryptWriter) Header() *format.Header { return e.s.m.header }
+func (e *EncryptWriter) Header() *format.Header { return e.s.header() }
 
 // Write encrypts p. Whole frames are written at once; what is over waits for
 // the next call. After an error, which is of the underlying writer or
 // [ErrPlaintextTooLong], all later calls return it. After Close the error
 // wraps [ErrClosed].
 func (e *EncryptWriter) Write(p []byte) (int, error) {
-	if e.s.err != nil {
-		return 0, e.s.err
-	}
-	if err := e.s.run(func() error { return e.write(p) }); err != nil {
+	err := e.s.run(func() error {
+		if e.s.err != nil {
+			return e.s.err
+		}
+		return e.write(p)
+	})
+	if err != nil {
 		return 0, err
 	}
 	return len(p), nil
@@ -278,39 +297,45 @@ func (e *EncryptWriter) write(p []byte) error {
 // bytes.Reader has. What fails inside that is between r and io.Copy: whoever
 // sees an error there calls [EncryptWriter.CloseWithError].
 func (e *EncryptWriter) ReadFrom(r io.Reader) (n int64, err error) {
-	if e.s.err != nil {
-		return 0, e.s.err
-	}
 	if r == nil {
 		return 0, prefixed(errors.New("nil io.Reader"))
 	}
-	start := e.s.taken
 	err = e.s.run(func() error {
-		if err := e.s.pump(&source{r: r}, &e.to); err != io.EOF {
-			return err
+		if e.s.err != nil {
+			return e.s.err
 		}
-		return nil
+		start := e.s.taken
+		err := e.s.pump(&source{r: r}, &e.to)
+		n = e.s.taken - start
+		if err == io.EOF {
+			return nil
+		}
+		return err
 	})
-	return e.s.taken - start, err
+	return n, err
 }
 
 // Close writes the rest of the message: the final frame, and the signature if
 // the suite signs. If an error came before it writes nothing and returns that.
 // Further calls return the same. It does not close the underlying writer.
 func (e *EncryptWriter) Close() error {
-	if e.closed {
+	whole := false
+	err := e.s.run(func() error {
+		if e.s.err == nil {
+			if err := e.s.finishTo(&e.to); err != nil {
+				return err
+			}
+			e.closed = true
+			e.s.in, e.s.m.Sealer = frame.Window{}, nil
+			e.s.fail(ErrClosed)
+		}
+		whole = e.closed
+		return e.s.err
+	})
+	if whole && errors.Is(err, ErrClosed) {
 		return nil
 	}
-	if e.s.err != nil {
-		return e.s.err
-	}
-	if err := e.s.run(func() error { return e.s.finishTo(&e.to) }); err != nil {
-		return err
-	}
-	e.closed = true
-	e.s.fail(ErrClosed)
-	e.s.in, e.s.m.Sealer = frame.Window{}, nil
-	return nil
+	return err
 }
 
 // CloseWithError gives the message up: it ends without a final frame, so that
@@ -318,11 +343,15 @@ func (e *EncryptWriter) Close() error {
 // or, if err is nil, an error that wraps [ErrClosed]. It fails only if it comes
 // too late: with [ErrClosed] after Close, else with the error that came before.
 func (e *EncryptWriter) CloseWithError(err error) error {
-	if e.s.err != nil {
-		return e.s.err
-	}
 	if err == nil {
 		err = prefixed(ErrClosed)
+	}
+	if err := e.s.begin(); err != nil {
+		return err
+	}
+	defer e.s.end()
+	if e.s.err != nil {
+		return e.s.err
 	}
 	e.s.err = err
 	return nil

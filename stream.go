@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 
 	"github.com/esdk-go/esdk/internal/frame"
 )
@@ -74,12 +75,79 @@ func (s *sink) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// A sticky error is what all later calls return.
-type sticky struct{ err error }
+// A state says whether a stream can be used. Its methods admit one call at a
+// time: two at once would use a nonce twice or lose bytes.
+type state struct {
+	made bool // by a constructor
+	// The rest is only for the call that is under way, but for use.
+	err  error // sticky: what all later calls return
+	live bool  // the call began without err
+	use  atomic.Uint32
+}
+
+// Values of state.use.
+const (
+	idle     = iota
+	busy     // a call is under way
+	disputed // another came meanwhile; no call is admitted any more
+)
+
+var (
+	errNotMade  = errors.New("the stream was not made by its constructor")
+	errDisputed = errors.New("the stream was used by two goroutines at once, or from inside its own reader or writer")
+	errPanicked = errors.New("a reader or writer panicked before")
+)
+
+// begin admits a call, which ends with end. If one is under way already the new
+// call fails, and so do that one and all later ones: whatever the new call was
+// to do is missing.
+func (s *state) begin() error {
+	if !s.made {
+		return prefixed(errNotMade)
+	}
+	if !s.use.CompareAndSwap(idle, busy) {
+		s.use.Store(disputed)
+		return prefixed(errDisputed)
+	}
+	s.live = s.err == nil
+	return nil
+}
+
+// end ends the call that began and reports whether another one spoilt it.
+func (s *state) end() (spoilt bool) {
+	if s.use.CompareAndSwap(busy, idle) {
+		return false
+	}
+	if !s.live { // it changed nothing
+		s.use.Store(idle)
+		return false
+	}
+	s.err = prefixed(errDisputed)
+	return true
+}
+
+// run calls f between begin and end and makes its error sticky. If f does not
+// return, because a reader or writer panics, the stream has lost its place:
+// frames are missing, and going on might pass for the rest or use a nonce twice.
+func (s *state) run(f func() error) (err error) {
+	if err := s.begin(); err != nil {
+		return err
+	}
+	err = errPanicked
+	defer func() {
+		s.fail(err)
+		err = s.err
+		if s.end() {
+			err = s.err
+		}
+	}()
+	err = f()
+	return err
+}
 
 // fail makes err, if there is one, the sticky error. Only an error replaces
 // the end of the stream, and nothing an error.
-func (s *sticky) fail(err error) error {
+func (s *state) fail(err error) {
 	switch {
 	case err == nil || s.err != nil && s.err != io.EOF:
 	case err == io.EOF:
@@ -87,18 +155,4 @@ func (s *sticky) fail(err error) error {
 	default:
 		s.err = prefixed(err)
 	}
-	return s.err
-}
-
-// errPanicked is the sticky error after a panic of a reader or writer.
-var errPanicked = errors.New("a reader or writer panicked before")
-
-// run calls f and makes its error sticky. If f does not return, because a reader
-// or writer panics, the stream has lost its place: frames are missing, and going
-// on might pass for the rest or use a nonce twice.
-func (s *sticky) run(f func() error) error {
-	err := errPanicked
-	defer func() { s.fail(err) }()
-	err = f()
-	return s.fail(err)
 }
