@@ -314,12 +314,12 @@ type CacheStore struct{ s *cache.Store }
 // NewCacheStore returns a store for up to maxEntries data keys. If that is not
 // positive it keeps none. Give it to caches by CacheOptions.Store, and to
 // hierarchical providers, each of whose branch keys takes the room of a data
-// key, by kms.HierarchicalOptions.CacheStore.
+// key, by hierarchical.Options.CacheStore.
 func NewCacheStore(maxEntries int) *CacheStore { return &CacheStore{cache.New(maxEntries)} }
 
 // Internal returns what holds the entries, or nil if the CacheStore was not
 // made by [NewCacheStore]. It is for the caches of this module's other packages,
-// such as that of kms.NewHierarchical: nobody else can use the result.
+// such as that of hierarchical.New: nobody else can use the result.
 func (s CacheStore) Internal() *cache.Store { return s.s }
 
 // Purge removes the entries of all caches and clears their data keys. Calls

@@ -1,15 +1,10 @@
 package kms
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/esdk-go/esdk/keyprovider"
 )
-
-// ErrBranchKeyNotFound is the error of a [BranchKeyStore] that has no such
-// branch key, or no such version of it.
-var ErrBranchKeyNotFound = errors.New("no such branch key")
 
 // A KeyError is a call to AWS KMS that failed or whose response was wrong.
 // What the AWS SDK returned, such as a *types.NotFoundException, is within

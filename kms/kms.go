@@ -20,7 +20,7 @@
 // message's whole encryption context is sent as that of KMS, where policies
 // and CloudTrail see it in the clear.
 //
-// [NewHierarchical] needs no call for most messages: it wraps data keys under
+// Package hierarchical needs no call for most messages: it wraps data keys under
 // branch keys, which KMS protects and which are cached.
 //
 // Package kmstest has an endpoint for tests without AWS.

@@ -135,6 +135,16 @@ func TestRootLinksNoAWS(t *testing.T) {
 	}
 }
 
+// The provider of hierarchical keys calls no AWS service, so a program with a
+// Store of its own links none of the AWS SDK.
+func TestHierarchicalLinksNoAWS(t *testing.T) {
+	for _, dep := range goList(t, "-deps", "./kms/hierarchical") {
+		require.NotContains(t, dep, "aws")
+		require.NotContains(t, dep, "smithy")
+		require.NotEqual(t, module+"/kms", dep)
+	}
+}
+
 // Only programs with a key store on DynamoDB link its client.
 func TestOnlyTheKeyStoreLinksDynamoDB(t *testing.T) {
 	const client = "github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -158,9 +168,10 @@ func TestImportsPointOneWay(t *testing.T) {
 		"keyprovider/providertest": {"suite", "format", "keyprovider"},
 		"internal/frame":           {"suite", "format"},
 		"":                         {"suite", "format", "keyprovider", "internal/frame"},
-		"kms":                      {"suite", "format", "keyprovider", "internal/cache", "internal/keywrap", "kms/internal/arn", "kms/internal/setup", "kms/internal/uuid"},
-		"kms/kmstest":              {"format", "kms", "kms/internal/uuid"},
-		"kms/keystore":             {"kms", "kms/internal/arn", "kms/internal/setup", "kms/internal/uuid"},
+		"kms":                      {"suite", "format", "keyprovider", "internal/keywrap", "kms/internal/arn", "kms/internal/setup"},
+		"kms/hierarchical":         {"suite", "format", "keyprovider", "internal/cache", "internal/keywrap", "kms/internal/uuid"},
+		"kms/kmstest":              {"format", "kms/hierarchical", "kms/internal/uuid"},
+		"kms/keystore":             {"kms", "kms/hierarchical", "kms/internal/arn", "kms/internal/setup", "kms/internal/uuid"},
 	}
 	for path, may := range allowed {
 		if _, err := os.Stat(filepath.Join(root, path)); os.IsNotExist(err) {

@@ -33,8 +33,8 @@ func TestDocumentationWarns(t *testing.T) {
 		{"keyprovider", "NewRawAES", "16, 24 or 32 random bytes"},
 		{"keyprovider", "Multi", "Anyone who can use one of the providers can read the message, so review all"},
 		// framework/aws-kms/aws-kms-hierarchical-keyring.md, "Shared Cache Considerations".
-		{"kms", "NewHierarchical", "what one of them has read, the others use without any permission of their own"},
-		{"kms", "NewHierarchical", "Two stores that are not the same must never have the same logical name"},
+		{"kms/hierarchical", "New", "What one of them has read, the others use without any permission of their own"},
+		{"kms/hierarchical", "New", "Two different stores must never have the same logical name"},
 	} {
 		text := strings.Join(strings.Fields(documentation(t, filepath.Join(root, test.dir), test.symbol)), " ")
 		require.Contains(t, text, test.says, "%s %s", test.dir, test.symbol)

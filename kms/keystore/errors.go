@@ -7,7 +7,7 @@ import (
 )
 
 // The causes of errors that programs can act on, besides
-// kms.ErrBranchKeyNotFound and those of the AWS SDK.
+// hierarchical.ErrBranchKeyNotFound and those of the AWS SDK.
 var (
 	// ErrKeyExists is the error of CreateKey with an ID that is in use.
 	ErrKeyExists = errors.New("the branch key exists already")

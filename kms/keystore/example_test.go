@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"log"
 
-	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/hierarchical"
 	"github.com/esdk-go/esdk/kms/keystore"
 	"github.com/esdk-go/esdk/kms/kmstest"
 )
@@ -94,7 +94,7 @@ func ExampleOptions_discovery() {
 	fmt.Println(len(key.Material), err)
 	fmt.Println(errors.Is(reader.RotateKey(ctx, id), keystore.ErrReadOnly))
 	_, err = reader.ActiveBranchKey(ctx, "another")
-	fmt.Println(errors.Is(err, kms.ErrBranchKeyNotFound))
+	fmt.Println(errors.Is(err, hierarchical.ErrBranchKeyNotFound))
 	// Output:
 	// 32 <nil>
 	// true

@@ -3,7 +3,7 @@
 // A branch key wraps the data keys of many messages in the program, without a
 // call to KMS for each. It has versions: [Store.RotateKey] makes a new one,
 // which encrypts from then on, and the earlier ones stay for decryption. A
-// [Store] is a kms.BranchKeyStore, what a hierarchical provider takes its
+// [Store] is a hierarchical.Store, what a hierarchical provider takes its
 // branch keys from. The AWS Encryption SDKs and the AWS Database Encryption SDK
 // can share a table.
 //
@@ -51,7 +51,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
-	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/hierarchical"
 	"github.com/esdk-go/esdk/kms/internal/arn"
 	"github.com/esdk-go/esdk/kms/internal/setup"
 	"github.com/esdk-go/esdk/kms/internal/uuid"
@@ -118,7 +118,7 @@ type Options struct {
 	DynamoDB DynamoDBAPI
 }
 
-// A Store is a branch key store. It is a [kms.BranchKeyStore], safe for
+// A Store is a branch key store. It is a [hierarchical.Store], safe for
 // concurrent use. It keeps no keys: each call reads the table and calls KMS.
 // Items are read consistently, so that a version that was written is found at
 // once. It prints without credentials.
@@ -139,7 +139,7 @@ type Store struct {
 	dynamoDBCall func(*dynamodb.Options)
 }
 
-var _ kms.BranchKeyStore = (*Store)(nil)
+var _ hierarchical.Store = (*Store)(nil)
 
 // Info is the configuration of a [Store].
 type Info struct {

@@ -9,15 +9,15 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
-	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/hierarchical"
 	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
 // ActiveBranchKey returns the version of the branch key that encrypts now. It
-// fails with [kms.ErrBranchKeyNotFound] if there is no such key, with
+// fails with [hierarchical.ErrBranchKeyNotFound] if there is no such key, with
 // [ErrRecord] if its item is malformed, and with a [kms.KeyError] if KMS does
 // not decrypt it; an item that was altered KMS refuses.
-func (s *Store) ActiveBranchKey(ctx context.Context, id string) (*kms.BranchKey, error) {
+func (s *Store) ActiveBranchKey(ctx context.Context, id string) (*hierarchical.BranchKey, error) {
 	key, err := s.branchKey(ctx, id, typeActive)
 	if err != nil {
 		return nil, s.fail("ActiveBranchKey", id, err)
@@ -27,8 +27,8 @@ func (s *Store) ActiveBranchKey(ctx context.Context, id string) (*kms.BranchKey,
 
 // BranchKeyVersion returns the given version of the branch key, a UUID in lower
 // case. It fails as ActiveBranchKey does.
-func (s *Store) BranchKeyVersion(ctx context.Context, id, version string) (*kms.BranchKey, error) {
-	var key *kms.BranchKey
+func (s *Store) BranchKeyVersion(ctx context.Context, id, version string) (*hierarchical.BranchKey, error) {
+	var key *hierarchical.BranchKey
 	_, err := uuid.Parse(version)
 	if err == nil {
 		key, err = s.branchKey(ctx, id, versionPrefix+version)
@@ -39,7 +39,7 @@ func (s *Store) BranchKeyVersion(ctx context.Context, id, version string) (*kms.
 	return key, nil
 }
 
-func (s *Store) branchKey(ctx context.Context, id, typ string) (*kms.BranchKey, error) {
+func (s *Store) branchKey(ctx context.Context, id, typ string) (*hierarchical.BranchKey, error) {
 	r, err := s.read(ctx, id, typ)
 	if err != nil {
 		return nil, err
@@ -48,12 +48,12 @@ func (s *Store) branchKey(ctx context.Context, id, typ string) (*kms.BranchKey, 
 	if err != nil {
 		return nil, err
 	}
-	return &kms.BranchKey{ID: id, Version: r.version(), EncryptionContext: r.custom(), Material: material}, nil
+	return &hierarchical.BranchKey{ID: id, Version: r.version(), EncryptionContext: r.custom(), Material: material}, nil
 }
 
 // A BeaconKey is the secret from which the AWS Database Encryption SDK derives
 // the keys of its searchable beacons. It has no versions. Messages do not use
-// it. It prints redacted, as a [kms.BranchKey] does.
+// it. It prints redacted, as a [hierarchical.BranchKey] does.
 type BeaconKey struct {
 	ID                string            // of the branch key that it was created with
 	EncryptionContext map[string]string // the pairs that were bound to both
@@ -106,7 +106,7 @@ func (s *Store) read(ctx context.Context, id, typ string) (*record, error) {
 		return nil, err
 	}
 	if len(out.Item) == 0 {
-		return nil, fmt.Errorf("there is no item of type %s: %w", typ, kms.ErrBranchKeyNotFound)
+		return nil, fmt.Errorf("there is no item of type %s: %w", typ, hierarchical.ErrBranchKeyNotFound)
 	}
 	return parseRecord(out.Item, id, typ)
 }

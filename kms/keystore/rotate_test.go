@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/esdk-go/esdk"
-	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/hierarchical"
 	"github.com/esdk-go/esdk/kms/keystore"
 	"github.com/esdk-go/esdk/kms/kmstest"
 	"github.com/esdk-go/esdk/suite"
@@ -28,7 +28,7 @@ func TestRotateKeyKeepsEarlierVersions(t *testing.T) {
 		id := createKey(t, s, map[string]string{"department": "admin"})
 		beacon, err := s.BeaconKey(t.Context(), id)
 		require.NoError(t, err)
-		var versions []*kms.BranchKey
+		var versions []*hierarchical.BranchKey
 		for range 3 {
 			active, err := s.ActiveBranchKey(t.Context(), id)
 			require.NoError(t, err)
@@ -134,7 +134,7 @@ func TestKeysRotateAndAreReadAtTheSameTime(t *testing.T) {
 		id := createKey(t, s, map[string]string{"tenant": "42"})
 		var mu sync.Mutex
 		seen := make(map[string][]byte) // key by version
-		see := func(key *kms.BranchKey) {
+		see := func(key *hierarchical.BranchKey) {
 			mu.Lock()
 			defer mu.Unlock()
 			if earlier := seen[key.Version]; earlier != nil && !bytes.Equal(earlier, key.Material) {
@@ -206,12 +206,12 @@ func TestMessagesStayReadableWhileKeysRotate(t *testing.T) {
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		s := e.created(t)
 		id := createKey(t, s, nil)
-		provider := func(maxAge time.Duration) *kms.Hierarchical {
-			p, err := kms.NewHierarchical(store(t, e.options()), kms.HierarchicalOptions{BranchKeyID: id, MaxAge: maxAge})
+		provider := func(maxAge time.Duration) *hierarchical.Provider {
+			p, err := hierarchical.New(store(t, e.options()), hierarchical.Options{BranchKeyID: id, MaxAge: maxAge})
 			require.NoError(t, err)
 			return p
 		}
-		opens := func(p *kms.Hierarchical, message []byte) {
+		opens := func(p *hierarchical.Provider, message []byte) {
 			if got, _, err := esdk.Decrypt(t.Context(), message, p, nil); err != nil || string(got) != "hello" {
 				t.Errorf("%q, %v", got, err)
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/hierarchical"
 	"github.com/esdk-go/esdk/kms/keystore"
 	"github.com/esdk-go/esdk/kms/kmstest"
 )
@@ -156,7 +157,7 @@ func TestItemsThatOthersWroteAreRead(t *testing.T) {
 
 		got, err := s.ActiveBranchKey(t.Context(), id)
 		require.NoError(t, err)
-		require.Equal(t, &kms.BranchKey{
+		require.Equal(t, &hierarchical.BranchKey{
 			ID: id, Version: version, Material: key,
 			EncryptionContext: map[string]string{"department": "admin", "aws-crypto-ec:": "twice"},
 		}, got)
@@ -209,7 +210,7 @@ func TestKeysThatAreNotThereAreNotFound(t *testing.T) {
 		} {
 			key, err := op()
 			require.Empty(t, key, what)
-			require.ErrorIs(t, err, kms.ErrBranchKeyNotFound, what)
+			require.ErrorIs(t, err, hierarchical.ErrBranchKeyNotFound, what)
 			var failure *keystore.Error
 			require.ErrorAs(t, err, &failure)
 			require.Equal(t, what, failure.Op)

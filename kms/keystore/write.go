@@ -68,7 +68,7 @@ func (s *Store) createKey(ctx context.Context, id string, encryptionContext map[
 // The ARN of the KMS key in the table stays as it is, also if the store has a
 // replica of that key.
 //
-// It fails with [kms.ErrBranchKeyNotFound] if there is no such key, with
+// It fails with [hierarchical.ErrBranchKeyNotFound] if there is no such key, with
 // [ErrRecord] or a [kms.KeyError] if the active version is not authentic, with
 // [ErrConflict] if the key was rotated at the same time, and with [ErrReadOnly]
 // in discovery. If a request to DynamoDB got no answer, or ctx is done, the key

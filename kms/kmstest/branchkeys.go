@@ -9,24 +9,24 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/hierarchical"
 )
 
-// A BranchKeyStore is a [kms.BranchKeyStore] in memory. Its methods are safe
+// A BranchKeyStore is a [hierarchical.Store] in memory. Its methods are safe
 // for concurrent use.
 type BranchKeyStore struct {
 	logicalName string
 
 	mu        sync.Mutex
 	keys      map[string]*branchKey // by ID
-	intercept func(context.Context, BranchKeyCall) (*kms.BranchKey, error)
+	intercept func(context.Context, BranchKeyCall) (*hierarchical.BranchKey, error)
 	calls     []BranchKeyCall
 }
 
 // branchKey is all versions of a branch key.
 type branchKey struct {
 	active   string
-	versions map[string]*kms.BranchKey
+	versions map[string]*hierarchical.BranchKey
 }
 
 // NewBranchKeyStore returns an empty store with this logical key store name.
@@ -41,7 +41,7 @@ func (s *BranchKeyStore) LogicalName() string { return s.logicalName }
 // and returns its ID, a new UUID.
 func (s *BranchKeyStore) CreateKey(encryptionContext map[string]string) (id string) {
 	id = newUUID()
-	s.Add(&kms.BranchKey{ID: id, Version: newUUID(), EncryptionContext: encryptionContext, Material: newMaterial()})
+	s.Add(&hierarchical.BranchKey{ID: id, Version: newUUID(), EncryptionContext: encryptionContext, Material: newMaterial()})
 	return id
 }
 
@@ -63,26 +63,26 @@ func (s *BranchKeyStore) RotateKey(id string) (version string) {
 // Add copies the given version of a branch key into the store, as the active
 // one. Whatever it holds is stored, so that providers can be shown keys that no
 // store should return.
-func (s *BranchKeyStore) Add(version *kms.BranchKey) {
+func (s *BranchKeyStore) Add(version *hierarchical.BranchKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key := s.keys[version.ID]
 	if key == nil {
-		key = &branchKey{versions: make(map[string]*kms.BranchKey)}
+		key = &branchKey{versions: make(map[string]*hierarchical.BranchKey)}
 		s.keys[version.ID] = key
 	}
 	key.versions[version.Version], key.active = clone(version), version.Version
 }
 
 // ActiveBranchKey returns the version that was created or added last. It fails
-// with [kms.ErrBranchKeyNotFound] if there is no such key.
-func (s *BranchKeyStore) ActiveBranchKey(ctx context.Context, id string) (*kms.BranchKey, error) {
+// with [hierarchical.ErrBranchKeyNotFound] if there is no such key.
+func (s *BranchKeyStore) ActiveBranchKey(ctx context.Context, id string) (*hierarchical.BranchKey, error) {
 	return s.get(ctx, BranchKeyCall{ID: id})
 }
 
 // BranchKeyVersion returns a version of the branch key. It fails with
-// [kms.ErrBranchKeyNotFound] if there is none.
-func (s *BranchKeyStore) BranchKeyVersion(ctx context.Context, id, version string) (*kms.BranchKey, error) {
+// [hierarchical.ErrBranchKeyNotFound] if there is none.
+func (s *BranchKeyStore) BranchKeyVersion(ctx context.Context, id, version string) (*hierarchical.BranchKey, error) {
 	return s.get(ctx, BranchKeyCall{id, version})
 }
 
@@ -110,14 +110,14 @@ func (s *BranchKeyStore) ResetCalls() {
 // answer, a new key each time, as providers clear what they get; if that is nil
 // and nil, the store answers. f may block, and is called concurrently; a nil f
 // ends it.
-func (s *BranchKeyStore) Intercept(f func(context.Context, BranchKeyCall) (*kms.BranchKey, error)) {
+func (s *BranchKeyStore) Intercept(f func(context.Context, BranchKeyCall) (*hierarchical.BranchKey, error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.intercept = f
 }
 
 // get answers a call.
-func (s *BranchKeyStore) get(ctx context.Context, call BranchKeyCall) (*kms.BranchKey, error) {
+func (s *BranchKeyStore) get(ctx context.Context, call BranchKeyCall) (*hierarchical.BranchKey, error) {
 	s.mu.Lock()
 	s.calls = append(s.calls, call)
 	intercept := s.intercept
@@ -134,20 +134,20 @@ func (s *BranchKeyStore) get(ctx context.Context, call BranchKeyCall) (*kms.Bran
 	defer s.mu.Unlock()
 	key := s.keys[call.ID]
 	if key == nil {
-		return nil, fmt.Errorf("%q: %w", call.ID, kms.ErrBranchKeyNotFound)
+		return nil, fmt.Errorf("%q: %w", call.ID, hierarchical.ErrBranchKeyNotFound)
 	}
 	if call.Version == "" {
 		call.Version = key.active
 	}
 	version := key.versions[call.Version]
 	if version == nil {
-		return nil, fmt.Errorf("version %q of %q: %w", call.Version, call.ID, kms.ErrBranchKeyNotFound)
+		return nil, fmt.Errorf("version %q of %q: %w", call.Version, call.ID, hierarchical.ErrBranchKeyNotFound)
 	}
 	return clone(version), nil
 }
 
-func clone(k *kms.BranchKey) *kms.BranchKey {
-	return &kms.BranchKey{ID: k.ID, Version: k.Version, EncryptionContext: maps.Clone(k.EncryptionContext), Material: bytes.Clone(k.Material)}
+func clone(k *hierarchical.BranchKey) *hierarchical.BranchKey {
+	return &hierarchical.BranchKey{ID: k.ID, Version: k.Version, EncryptionContext: maps.Clone(k.EncryptionContext), Material: bytes.Clone(k.Material)}
 }
 
 func newMaterial() []byte {

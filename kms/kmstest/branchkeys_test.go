@@ -8,11 +8,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/hierarchical"
 	"github.com/esdk-go/esdk/kms/kmstest"
 )
 
-var _ kms.BranchKeyStore = (*kmstest.BranchKeyStore)(nil)
+var _ hierarchical.Store = (*kmstest.BranchKeyStore)(nil)
 
 func TestBranchKeysKeepAllTheirVersions(t *testing.T) {
 	s := kmstest.NewBranchKeyStore("orders")
@@ -52,7 +52,7 @@ func TestBranchKeysThatAreNotThereAreNotFound(t *testing.T) {
 	s := kmstest.NewBranchKeyStore("orders")
 	id := s.CreateKey(nil)
 	for _, call := range []kmstest.BranchKeyCall{{ID: "other"}, {id, "other"}, {"other", "other"}} {
-		var key *kms.BranchKey
+		var key *hierarchical.BranchKey
 		var err error
 		if call.Version == "" {
 			key, err = s.ActiveBranchKey(t.Context(), call.ID)
@@ -60,7 +60,7 @@ func TestBranchKeysThatAreNotThereAreNotFound(t *testing.T) {
 			key, err = s.BranchKeyVersion(t.Context(), call.ID, call.Version)
 		}
 		require.Nil(t, key)
-		require.ErrorIs(t, err, kms.ErrBranchKeyNotFound)
+		require.ErrorIs(t, err, hierarchical.ErrBranchKeyNotFound)
 	}
 	require.Panics(t, func() { s.RotateKey("other") })
 	ctx, cancel := context.WithCancel(t.Context())
@@ -71,7 +71,7 @@ func TestBranchKeysThatAreNotThereAreNotFound(t *testing.T) {
 
 func TestBranchKeysCanBeGivenAndCallsIntercepted(t *testing.T) {
 	s := kmstest.NewBranchKeyStore("orders")
-	given := &kms.BranchKey{ID: "id", Version: "v", Material: []byte("short")}
+	given := &hierarchical.BranchKey{ID: "id", Version: "v", Material: []byte("short")}
 	s.Add(given)
 	given.Material[0] = 'S'
 	got, err := s.ActiveBranchKey(t.Context(), "id")
@@ -79,7 +79,7 @@ func TestBranchKeysCanBeGivenAndCallsIntercepted(t *testing.T) {
 	require.Equal(t, "short", string(got.Material))
 
 	broken := errors.New("broken")
-	s.Intercept(func(_ context.Context, call kmstest.BranchKeyCall) (*kms.BranchKey, error) {
+	s.Intercept(func(_ context.Context, call kmstest.BranchKeyCall) (*hierarchical.BranchKey, error) {
 		switch call.Version {
 		case "":
 			return nil, broken

@@ -9,7 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 
 	"github.com/esdk-go/esdk/keyprovider"
-	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/hierarchical"
 	"github.com/esdk-go/esdk/kms/keystore"
 	"github.com/esdk-go/esdk/suite"
 )
@@ -93,5 +93,5 @@ func (k *Key) hierarchical(ctx context.Context) (keyprovider.MasterKeyProvider, 
 	if err != nil {
 		return nil, err
 	}
-	return kms.NewHierarchical(store, kms.HierarchicalOptions{BranchKeyID: k.Name, MaxAge: time.Minute})
+	return hierarchical.New(store, hierarchical.Options{BranchKeyID: k.Name, MaxAge: time.Minute})
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 
-	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/hierarchical"
 	"github.com/esdk-go/esdk/kms/keystore"
 	"github.com/esdk-go/esdk/kms/kmstest"
 )
@@ -128,7 +128,7 @@ func operate(ctx context.Context, store *keystore.Store, r *request) (*reply, er
 		}
 		return &reply{ID: key.ID, Context: key.EncryptionContext, Material: key.Material}, nil
 	}
-	var key *kms.BranchKey
+	var key *hierarchical.BranchKey
 	var err error
 	if r.Op == "version" {
 		key, err = store.BranchKeyVersion(ctx, r.ID, r.Version)

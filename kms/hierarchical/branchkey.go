@@ -1,4 +1,4 @@
-package kms
+package hierarchical
 
 import (
 	"context"
@@ -10,33 +10,38 @@ import (
 	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
-// A BranchKey is one version of a branch key: 32 secret bytes from which a
-// hierarchical provider derives the keys that wrap data keys. It does not print
-// them: fmt, log/slog and encoding/json show it redacted. Only in an unexported
-// field of another struct fmt gets past that.
+// ErrBranchKeyNotFound is the error of a [Store] that has no such branch key, or
+// no such version of it.
+var ErrBranchKeyNotFound = errors.New("no such branch key")
+
+// A BranchKey is one version of a branch key. It does not print its Material:
+// fmt, log/slog and encoding/json show it redacted, except where it is in an
+// unexported field of another struct.
 type BranchKey struct {
-	ID      string // names all versions
+	ID      string // the same for all versions
 	Version string // a UUID in its text form, in lower case
-	// EncryptionContext holds the pairs that were bound to the key when it was
-	// created, without the prefix that the store gives them.
+	// EncryptionContext holds the pairs that were bound to the branch key when it
+	// was created, without the prefix under which the store keeps them.
 	EncryptionContext map[string]string
-	Material          []byte // 32 bytes; whoever receives them owns them
+	Material          []byte // 32 secret bytes; the caller of the Store owns and clears them
 }
 
-// A BranchKeyStore keeps branch keys. Its methods may be called concurrently,
-// and each call returns memory of its own, because who called clears the key.
-// Package keystore has the one on DynamoDB that all AWS Encryption SDKs share.
-type BranchKeyStore interface {
-	// LogicalName is the logical key store name, which is bound to every
+// A Store keeps branch keys. Its methods may be called concurrently. Each call
+// must return memory of its own, because the caller clears the key. Package
+// keystore has the store on DynamoDB that all AWS Encryption SDKs share.
+type Store interface {
+	// LogicalName returns the logical key store name, which is bound to every
 	// branch key.
 	LogicalName() string
-	// ActiveBranchKey returns the version of the branch key that encrypts now.
+	// ActiveBranchKey returns the active version of the branch key: the one that
+	// encrypts. The error wraps ErrBranchKeyNotFound if there is no such key.
 	ActiveBranchKey(ctx context.Context, id string) (*BranchKey, error)
-	// BranchKeyVersion returns the given version of the branch key.
+	// BranchKeyVersion returns the given version of the branch key. The error
+	// wraps ErrBranchKeyNotFound if there is no such version.
 	BranchKeyVersion(ctx context.Context, id, version string) (*BranchKey, error)
 }
 
-// String returns a text without the key.
+// String returns ID and version, without the key.
 func (k BranchKey) String() string {
 	return fmt.Sprintf("branch key %.100q, version %.100q (redacted)", k.ID, k.Version)
 }
@@ -50,8 +55,8 @@ func (k BranchKey) MarshalText() ([]byte, error) { return []byte(k.String()), ni
 // branchKeySize is the length of a branch key, in bytes.
 const branchKeySize = 32
 
-// check checks what a store returned for the branch key with this ID, and, if
-// that is not nil, version. It returns the version as messages store it.
+// check checks what a store returned for the branch key with this ID and, if
+// version is not nil, that version. It returns the version as messages store it.
 func (k *BranchKey) check(id string, version *uuid.UUID) (uuid.UUID, error) {
 	if k == nil {
 		return uuid.UUID{}, errors.New("the store returned neither a branch key nor an error")
@@ -61,7 +66,7 @@ func (k *BranchKey) check(id string, version *uuid.UUID) (uuid.UUID, error) {
 	case k.ID != id:
 		err = fmt.Errorf("the store returned another branch key, %.200q", k.ID)
 	case err != nil:
-		err = fmt.Errorf("the store returned a version that is %w", err)
+		err = fmt.Errorf("the store returned a malformed version: %w", err)
 	case version != nil && got != *version:
 		err = fmt.Errorf("the store returned another version, %v", got)
 	case len(k.Material) != branchKeySize:

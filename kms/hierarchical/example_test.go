@@ -1,4 +1,4 @@
-package kms_test
+package hierarchical_test
 
 import (
 	"context"
@@ -8,19 +8,19 @@ import (
 	"time"
 
 	"github.com/esdk-go/esdk"
-	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/hierarchical"
 	"github.com/esdk-go/esdk/kms/kmstest"
 	"github.com/esdk-go/esdk/suite"
 )
 
 // One branch key for all messages: after the first one nobody is called, and
 // rotating the key leaves earlier messages readable.
-func ExampleNewHierarchical() {
+func ExampleNew() {
 	ctx := context.Background()
 	store := kmstest.NewBranchKeyStore("orders") // stands for the one on DynamoDB, of package keystore
 	id := store.CreateKey(nil)
 
-	p, err := kms.NewHierarchical(store, kms.HierarchicalOptions{
+	p, err := hierarchical.New(store, hierarchical.Options{
 		BranchKeyID: id,
 		MaxAge:      10 * time.Minute,
 	})
@@ -54,12 +54,12 @@ func ExampleNewHierarchical() {
 }
 
 // Each tenant has a branch key of its own, which the encryption context chooses.
-func ExampleHierarchicalOptions_branchKeyIDFor() {
+func ExampleOptions_branchKeyIDFor() {
 	ctx := context.Background()
 	store := kmstest.NewBranchKeyStore("orders")
 	branchKeys := map[string]string{"42": store.CreateKey(nil), "43": store.CreateKey(nil)}
 
-	p, err := kms.NewHierarchical(store, kms.HierarchicalOptions{
+	p, err := hierarchical.New(store, hierarchical.Options{
 		BranchKeyIDFor: func(_ context.Context, ec map[string]string) (string, error) {
 			id, ok := branchKeys[ec["tenant"]]
 			if !ok {

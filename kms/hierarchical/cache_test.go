@@ -1,4 +1,4 @@
-package kms_test
+package hierarchical_test
 
 import (
 	"context"
@@ -14,19 +14,19 @@ import (
 
 	"github.com/esdk-go/esdk"
 	"github.com/esdk-go/esdk/keyprovider"
-	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/hierarchical"
 	"github.com/esdk-go/esdk/kms/kmstest"
 )
 
 // A thousand messages that need the same branch key, which is not there, ask
 // the store once each way.
-func TestColdHierarchicalAsksOnce(t *testing.T) {
+func TestColdCacheAsksTheStoreOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newBranchKeys("key")
 		version := s.active("key")
 		s.takeCalls()
 		s.latency = 20 * time.Millisecond
-		p := hierarchical(t, s, kms.HierarchicalOptions{})
+		p := newProvider(t, s, hierarchical.Options{})
 		defer p.Purge() // ends its timer
 		opts := &esdk.EncryptOptions{Suite: committing}
 		messages := make([][]byte, 1000)
@@ -55,11 +55,11 @@ func TestColdHierarchicalAsksOnce(t *testing.T) {
 
 // Each waits until its own ctx is done; if the one who asks gives up, the next
 // one asks; other errors are that of all who waited, and not kept.
-func TestHierarchicalWaitersHaveTheirOwnContexts(t *testing.T) {
+func TestProviderWaitersHaveTheirOwnContexts(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newBranchKeys("key")
 		s.latency = 20 * time.Millisecond
-		p := hierarchical(t, s, kms.HierarchicalOptions{})
+		p := newProvider(t, s, hierarchical.Options{})
 		defer p.Purge()
 		start := time.Now()
 		var wg sync.WaitGroup
@@ -103,12 +103,12 @@ func TestHierarchicalWaitersHaveTheirOwnContexts(t *testing.T) {
 
 // A branch key is used until MaxAge and not longer, each way; the new version
 // then is the one that encrypts.
-func TestHierarchicalExpiresAtMaxAge(t *testing.T) {
+func TestProviderExpiresAtMaxAge(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newBranchKeys("key")
 		first := s.active("key")
 		store := keyprovider.NewCacheStore(10)
-		p := hierarchical(t, s, kms.HierarchicalOptions{MaxAge: time.Minute, GracePeriod: -1, CacheStore: store})
+		p := newProvider(t, s, hierarchical.Options{MaxAge: time.Minute, GracePeriod: -1, CacheStore: store})
 		old := generated(t, p, nil)
 		opens(t, p, old, nil)
 		second := s.RotateKey("key")
@@ -138,11 +138,11 @@ func TestHierarchicalExpiresAtMaxAge(t *testing.T) {
 
 // Near the end one message asks again while the others use what there is, also
 // while the store is down.
-func TestHierarchicalRefreshesBeforeTheEnd(t *testing.T) {
+func TestProviderRefreshesBeforeTheEnd(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := newBranchKeys("key")
 		s.latency = 20 * time.Millisecond
-		p := hierarchical(t, s, kms.HierarchicalOptions{MaxAge: 5 * time.Minute})
+		p := newProvider(t, s, hierarchical.Options{MaxAge: 5 * time.Minute})
 		defer p.Purge()
 		generated(t, p, nil)
 		second := s.RotateKey("key")
@@ -181,13 +181,13 @@ func TestHierarchicalRefreshesBeforeTheEnd(t *testing.T) {
 // Providers on one CacheStore use each other's branch keys if partition,
 // logical name and branch key are equal, and only then, each within its own
 // MaxAge.
-func TestHierarchicalProvidersShareEntries(t *testing.T) {
+func TestProvidersShareEntries(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := keyprovider.NewCacheStore(100)
 		defer store.Purge()
 		keys, elsewhere := newBranchKeys("key", "key2"), newNamedBranchKeys("elsewhere", "key")
-		create := func(s *branchKeys, id, partition string, maxAge time.Duration) *kms.Hierarchical {
-			return hierarchical(t, s, kms.HierarchicalOptions{BranchKeyID: id, Partition: partition, CacheStore: store, MaxAge: maxAge, GracePeriod: -1})
+		create := func(s *branchKeys, id, partition string, maxAge time.Duration) *hierarchical.Provider {
+			return newProvider(t, s, hierarchical.Options{BranchKeyID: id, Partition: partition, CacheStore: store, MaxAge: maxAge, GracePeriod: -1})
 		}
 		a := create(keys, "key", "a", time.Hour)
 		key := generated(t, a, nil)
@@ -202,7 +202,7 @@ func TestHierarchicalProvidersShareEntries(t *testing.T) {
 		require.Empty(t, unable.takeCalls())
 		require.Equal(t, "cache store with 2 entries", store.String())
 
-		for _, other := range []*kms.Hierarchical{create(keys, "key", "b", time.Hour), create(keys, "key", "", time.Hour), create(keys, "key", "", time.Hour), create(keys, "key2", "a", time.Hour)} {
+		for _, other := range []*hierarchical.Provider{create(keys, "key", "b", time.Hour), create(keys, "key", "", time.Hour), create(keys, "key", "", time.Hour), create(keys, "key2", "a", time.Hour)} {
 			opens(t, other, generated(t, other, nil), nil)
 			require.Len(t, keys.takeCalls(), 2)
 		}
@@ -215,8 +215,8 @@ func TestHierarchicalProvidersShareEntries(t *testing.T) {
 		opens(t, a, key, nil)
 		require.Empty(t, keys.takeCalls())
 		_, err := same.GenerateDataKey(t.Context(), requestFor(nil))
-		require.ErrorIs(t, err, kms.ErrBranchKeyNotFound)
-		require.ErrorIs(t, refused(t, same, requestFor(nil), key.Encrypted), kms.ErrBranchKeyNotFound)
+		require.ErrorIs(t, err, hierarchical.ErrBranchKeyNotFound)
+		require.ErrorIs(t, refused(t, same, requestFor(nil), key.Encrypted), hierarchical.ErrBranchKeyNotFound)
 		opens(t, a, key, nil)
 		require.Empty(t, keys.takeCalls())
 	})
@@ -224,12 +224,17 @@ func TestHierarchicalProvidersShareEntries(t *testing.T) {
 
 // A CacheStore can hold branch keys and data keys: they never meet, also at
 // equal partitions.
-func TestHierarchicalSharesTheStoreOfDataKeys(t *testing.T) {
+func TestProviderSharesTheStoreOfDataKeys(t *testing.T) {
 	s := newBranchKeys("key")
 	store := keyprovider.NewCacheStore(100)
-	p := hierarchical(t, s, kms.HierarchicalOptions{CacheStore: store, Partition: "a"})
-	c := cached(t, p, keyprovider.CacheOptions{Store: store, Partition: "a"})
-	other := cached(t, hierarchical(t, s, kms.HierarchicalOptions{CacheStore: store, Partition: "b"}), keyprovider.CacheOptions{Store: store, Partition: "b"})
+	p := newProvider(t, s, hierarchical.Options{CacheStore: store, Partition: "a"})
+	cached := func(p *hierarchical.Provider, partition string) *keyprovider.Cache {
+		c, err := keyprovider.NewCache(p, keyprovider.CacheOptions{MaxAge: time.Hour, Store: store, Partition: partition})
+		require.NoError(t, err)
+		return c
+	}
+	c := cached(p, "a")
+	other := cached(newProvider(t, s, hierarchical.Options{CacheStore: store, Partition: "b"}), "b")
 	messages := make([][]byte, 10)
 	for i := range messages {
 		var err error
@@ -259,9 +264,9 @@ func TestHierarchicalSharesTheStoreOfDataKeys(t *testing.T) {
 }
 
 // The one that was not used for the longest time makes room.
-func TestHierarchicalHoldsMaxEntries(t *testing.T) {
+func TestProviderHoldsMaxEntries(t *testing.T) {
 	s := newBranchKeys("1", "2", "3")
-	p := hierarchical(t, s, kms.HierarchicalOptions{MaxEntries: 2, BranchKeyIDFor: func(_ context.Context, ec map[string]string) (string, error) { return ec["id"], nil }})
+	p := newProvider(t, s, hierarchical.Options{MaxEntries: 2, BranchKeyIDFor: func(_ context.Context, ec map[string]string) (string, error) { return ec["id"], nil }})
 	use := func(id string) { generated(t, p, map[string]string{"id": id}) }
 	for _, id := range []string{"1", "2", "1", "3", "1", "2", "3"} {
 		use(id)
@@ -273,7 +278,7 @@ func TestHierarchicalHoldsMaxEntries(t *testing.T) {
 		many[i] = fmt.Sprint("many ", i)
 	}
 	s = newBranchKeys(many...)
-	p = hierarchical(t, s, kms.HierarchicalOptions{BranchKeyIDFor: func(_ context.Context, ec map[string]string) (string, error) { return ec["id"], nil }})
+	p = newProvider(t, s, hierarchical.Options{BranchKeyIDFor: func(_ context.Context, ec map[string]string) (string, error) { return ec["id"], nil }})
 	for range 2 {
 		for _, id := range many[:1000] {
 			use(id)
@@ -287,18 +292,61 @@ func TestHierarchicalHoldsMaxEntries(t *testing.T) {
 	require.Equal(t, 1, len(s.takeCalls()))
 }
 
+func TestStatsCount(t *testing.T) {
+	require.Equal(t, hierarchical.Stats{}, new(hierarchical.Provider).Stats())
+	bubble(t, func(t *testing.T) {
+		s := newBranchKeys("key")
+		s.latency = time.Second
+		store := keyprovider.NewCacheStore(2)
+		p := newProvider(t, s, hierarchical.Options{MaxAge: time.Minute, GracePeriod: 10 * time.Second, CacheStore: store})
+		key := make(chan *keyprovider.DataKey, 3)
+		for range 3 {
+			go func() { key <- generated(t, p, nil) }()
+		}
+		synctest.Wait()
+		require.Equal(t, hierarchical.Stats{Misses: 1, InFlight: 1}, p.Stats())
+		first := <-key // a second later
+		synctest.Wait()
+		require.Equal(t, hierarchical.Stats{Hits: 2, Misses: 1, Entries: 1}, p.Stats())
+		opens(t, p, first, nil)
+		opens(t, p, first, nil)
+		require.Equal(t, hierarchical.Stats{Hits: 3, Misses: 2, Entries: 2}, p.Stats())
+
+		// Another provider of the CacheStore evicts an entry of the first.
+		other := newProvider(t, s, hierarchical.Options{MaxAge: time.Hour, CacheStore: store})
+		generated(t, other, nil)
+		require.Equal(t, hierarchical.Stats{Misses: 1, Entries: 1}, other.Stats())
+		require.Equal(t, hierarchical.Stats{Hits: 3, Misses: 2, Entries: 1, Evictions: 1}, p.Stats())
+		other.Purge()
+		require.Equal(t, hierarchical.Stats{Misses: 1}, other.Stats())
+		opens(t, p, first, nil)
+		require.Equal(t, hierarchical.Stats{Hits: 4, Misses: 2, Entries: 1, Evictions: 1}, p.Stats(), "the active version made room")
+
+		// The store fails in the grace period, and again after the entry has expired.
+		s.set(func() { s.err = errors.New("down") })
+		time.Sleep(52 * time.Second)
+		opens(t, p, first, nil)
+		require.Equal(t, hierarchical.Stats{Hits: 4, Misses: 3, RefreshFailures: 1, Entries: 1, Evictions: 1}, p.Stats())
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.Equal(t, hierarchical.Stats{Hits: 4, Misses: 3, RefreshFailures: 1, Evictions: 1, Expirations: 1}, p.Stats())
+		refused(t, p, requestFor(nil), first.Encrypted)
+		require.Equal(t, hierarchical.Stats{Hits: 4, Misses: 4, RefreshFailures: 1, Evictions: 1, Expirations: 1}, p.Stats())
+	})
+}
+
 // The branch key is rotated again and again while messages are written and read
 // by several providers: all of them can be read, by everybody.
-func TestHierarchicalRotationWhileInUse(t *testing.T) {
+func TestRotationWhileInUse(t *testing.T) {
 	s := newBranchKeys("key")
 	shared := keyprovider.NewCacheStore(8) // too small for all versions
-	var providers []*kms.Hierarchical
+	var providers []*hierarchical.Provider
 	for i := range 4 {
-		opts := kms.HierarchicalOptions{MaxAge: 2 * time.Millisecond, GracePeriod: time.Millisecond}
+		opts := hierarchical.Options{MaxAge: 2 * time.Millisecond, GracePeriod: time.Millisecond}
 		if i%2 == 0 {
 			opts.CacheStore, opts.Partition = shared, "p"
 		}
-		providers = append(providers, hierarchical(t, s, opts))
+		providers = append(providers, newProvider(t, s, opts))
 	}
 	stop := make(chan struct{})
 	var rotating, working sync.WaitGroup
@@ -350,7 +398,7 @@ func TestHierarchicalRotationWhileInUse(t *testing.T) {
 	close(messages)
 	all := 0
 	for m := range messages { // also afterwards, by a reader that was not there
-		got, _, err := esdk.Decrypt(t.Context(), m.message, hierarchical(t, s, kms.HierarchicalOptions{}), nil)
+		got, _, err := esdk.Decrypt(t.Context(), m.message, newProvider(t, s, hierarchical.Options{}), nil)
 		require.NoError(t, err)
 		require.Equal(t, m.plaintext, string(got))
 		all++

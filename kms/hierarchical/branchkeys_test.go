@@ -1,4 +1,4 @@
-package kms_test
+package hierarchical_test
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/esdk-go/esdk/keyprovider"
-	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/hierarchical"
 	"github.com/esdk-go/esdk/kms/kmstest"
 	"github.com/esdk-go/esdk/suite"
 )
@@ -30,8 +30,8 @@ type branchKeys struct {
 
 	mu    sync.Mutex
 	err   error
-	alter func(*kms.BranchKey) *kms.BranchKey // what is returned instead; nil: that
-	given []*kms.BranchKey                    // what was returned
+	alter func(*hierarchical.BranchKey) *hierarchical.BranchKey // what is returned instead; nil: that
+	given []*hierarchical.BranchKey                             // what was returned
 }
 
 // newBranchKeys returns a store, with the logical name "store", of these keys.
@@ -39,7 +39,7 @@ func newBranchKeys(ids ...string) *branchKeys { return newNamedBranchKeys("store
 
 func newNamedBranchKeys(logicalName string, ids ...string) *branchKeys {
 	s := &branchKeys{BranchKeyStore: kmstest.NewBranchKeyStore(logicalName)}
-	s.Intercept(func(ctx context.Context, _ kmstest.BranchKeyCall) (*kms.BranchKey, error) {
+	s.Intercept(func(ctx context.Context, _ kmstest.BranchKeyCall) (*hierarchical.BranchKey, error) {
 		if s.latency > 0 {
 			select {
 			case <-time.After(s.latency):
@@ -52,7 +52,7 @@ func newNamedBranchKeys(logicalName string, ids ...string) *branchKeys {
 		return nil, s.err
 	})
 	for i, id := range ids {
-		key := &kms.BranchKey{ID: id, Version: fmt.Sprintf("%08x-0000-4000-8000-%012x", i, i), Material: make([]byte, 32)}
+		key := &hierarchical.BranchKey{ID: id, Version: fmt.Sprintf("%08x-0000-4000-8000-%012x", i, i), Material: make([]byte, 32)}
 		rand.Read(key.Material)
 		s.Add(key)
 	}
@@ -74,15 +74,15 @@ func (s *branchKeys) set(f func()) {
 	f()
 }
 
-func (s *branchKeys) ActiveBranchKey(ctx context.Context, id string) (*kms.BranchKey, error) {
+func (s *branchKeys) ActiveBranchKey(ctx context.Context, id string) (*hierarchical.BranchKey, error) {
 	return s.altered(s.BranchKeyStore.ActiveBranchKey(ctx, id))
 }
 
-func (s *branchKeys) BranchKeyVersion(ctx context.Context, id, version string) (*kms.BranchKey, error) {
+func (s *branchKeys) BranchKeyVersion(ctx context.Context, id, version string) (*hierarchical.BranchKey, error) {
 	return s.altered(s.BranchKeyStore.BranchKeyVersion(ctx, id, version))
 }
 
-func (s *branchKeys) altered(key *kms.BranchKey, err error) (*kms.BranchKey, error) {
+func (s *branchKeys) altered(key *hierarchical.BranchKey, err error) (*hierarchical.BranchKey, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil && s.alter != nil {
@@ -102,7 +102,7 @@ func (s *branchKeys) takeCalls() []kmstest.BranchKeyCall {
 func calls(all ...kmstest.BranchKeyCall) []kmstest.BranchKeyCall { return all }
 
 // hierarchical is a provider of the branch key "key" unless opts say otherwise.
-func hierarchical(t testing.TB, s kms.BranchKeyStore, opts kms.HierarchicalOptions) *kms.Hierarchical {
+func newProvider(t testing.TB, s hierarchical.Store, opts hierarchical.Options) *hierarchical.Provider {
 	t.Helper()
 	if opts.BranchKeyID == "" && opts.BranchKeyIDFor == nil {
 		opts.BranchKeyID = "key"
@@ -110,7 +110,7 @@ func hierarchical(t testing.TB, s kms.BranchKeyStore, opts kms.HierarchicalOptio
 	if opts.MaxAge == 0 {
 		opts.MaxAge = time.Hour
 	}
-	p, err := kms.NewHierarchical(s, opts)
+	p, err := hierarchical.New(s, opts)
 	require.NoError(t, err)
 	return p
 }
@@ -122,7 +122,7 @@ func requestFor(ec map[string]string) *keyprovider.Request {
 }
 
 // generated returns a new data key of the provider.
-func generated(t testing.TB, p *kms.Hierarchical, ec map[string]string) *keyprovider.DataKey {
+func generated(t testing.TB, p *hierarchical.Provider, ec map[string]string) *keyprovider.DataKey {
 	t.Helper()
 	key, err := p.GenerateDataKey(t.Context(), requestFor(ec))
 	require.NoError(t, err)
@@ -130,7 +130,7 @@ func generated(t testing.TB, p *kms.Hierarchical, ec map[string]string) *keyprov
 }
 
 // opens checks that the provider gets the data key back.
-func opens(t testing.TB, p *kms.Hierarchical, key *keyprovider.DataKey, ec map[string]string) {
+func opens(t testing.TB, p *hierarchical.Provider, key *keyprovider.DataKey, ec map[string]string) {
 	t.Helper()
 	got, err := p.DecryptDataKey(t.Context(), requestFor(ec), []keyprovider.EncryptedDataKey{key.Encrypted})
 	require.NoError(t, err)

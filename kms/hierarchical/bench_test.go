@@ -1,4 +1,4 @@
-package kms_test
+package hierarchical_test
 
 import (
 	"fmt"
@@ -8,14 +8,14 @@ import (
 
 	"github.com/esdk-go/esdk"
 	"github.com/esdk-go/esdk/keyprovider"
-	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/hierarchical"
 	"github.com/esdk-go/esdk/suite"
 )
 
 // BenchmarkHierarchical is messages of 1 KiB under a branch key that is cached,
 // beside those under a raw AES key of the program:
 //
-//	go test -run '^$' -bench Hierarchical -cpu 1 -count 10 ./kms | benchstat -col /provider -
+//	go test -run '^$' -bench Hierarchical -cpu 1 -count 10 ./kms/hierarchical | benchstat -col /provider -
 func BenchmarkHierarchical(b *testing.B) {
 	aes, err := keyprovider.NewRawAES("namespace", "name", make([]byte, 32))
 	require.NoError(b, err)
@@ -24,7 +24,7 @@ func BenchmarkHierarchical(b *testing.B) {
 		p    keyprovider.MasterKeyProvider
 	}{
 		{"AES", aes},
-		{"hierarchical", hierarchical(b, newBranchKeys("key"), kms.HierarchicalOptions{})},
+		{"hierarchical", newProvider(b, newBranchKeys("key"), hierarchical.Options{})},
 	}
 	plaintext := make([]byte, 1024)
 	for _, id := range []suite.ID{suite.AES256GCMHKDFSHA512CommitKeyECDSAP384, suite.AES256GCMHKDFSHA512CommitKey} {

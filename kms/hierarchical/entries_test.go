@@ -1,4 +1,4 @@
-package kms
+package hierarchical
 
 import (
 	"context"
@@ -50,11 +50,11 @@ func TestBranchKeyIdentifiersKeepPartsApart(t *testing.T) {
 }
 
 // The partition is what the caller named, or 16 bytes of a random UUID.
-func TestHierarchicalPartitions(t *testing.T) {
-	create := func(partition string) *hierarchy {
-		p, err := NewHierarchical(nameOnly{}, HierarchicalOptions{BranchKeyID: "key", MaxAge: time.Hour, Partition: partition})
+func TestPartitions(t *testing.T) {
+	create := func(partition string) *Provider {
+		p, err := New(nameOnly{}, Options{BranchKeyID: "key", MaxAge: time.Hour, Partition: partition})
 		require.NoError(t, err)
-		return p.h
+		return p
 	}
 	require.Equal(t, "größe", create("größe").partition)
 	random := map[string]bool{}
@@ -68,18 +68,18 @@ func TestHierarchicalPartitions(t *testing.T) {
 	require.Len(t, random, 100)
 }
 
-type nameOnly struct{ BranchKeyStore }
+type nameOnly struct{ Store }
 
 func (nameOnly) LogicalName() string { return "store" }
 
 // What is not set is what the specification has.
-func TestHierarchicalDefaults(t *testing.T) {
+func TestDefaults(t *testing.T) {
 	require.Equal(t, 1000, cache.DefaultCapacity)
 	for set, want := range map[time.Duration]time.Duration{0: 10 * time.Second, -1: 0, time.Minute: time.Minute} {
-		p, err := NewHierarchical(nameOnly{}, HierarchicalOptions{BranchKeyID: "key", MaxAge: time.Hour, GracePeriod: set})
+		p, err := New(nameOnly{}, Options{BranchKeyID: "key", MaxAge: time.Hour, GracePeriod: set})
 		require.NoError(t, err)
-		view := keyprovider.NewCacheStore(1).Internal().View(cache.Options{Partition: p.h.partition, MaxAge: time.Hour, Grace: want, Interval: want / 10})
-		require.Equal(t, settings(view), settings(p.h.view))
+		view := keyprovider.NewCacheStore(1).Internal().View(cache.Options{Partition: p.partition, MaxAge: time.Hour, Grace: want, Interval: want / 10})
+		require.Equal(t, settings(view), settings(p.view))
 	}
 }
 
@@ -116,15 +116,15 @@ func (other) Clear() {}
 
 // If the entry is not for the call, the store is asked: nothing is wrapped
 // under a key that was not found.
-func TestHierarchicalAsksTheStoreIfTheEntryIsOfAnotherKind(t *testing.T) {
+func TestProviderAsksTheStoreIfTheEntryIsOfAnotherKind(t *testing.T) {
 	shared := keyprovider.NewCacheStore(10)
-	p, err := NewHierarchical(oneKey{}, HierarchicalOptions{BranchKeyID: "key", MaxAge: time.Hour, Partition: "p", CacheStore: shared})
+	p, err := New(oneKey{}, Options{BranchKeyID: "key", MaxAge: time.Hour, Partition: "p", CacheStore: shared})
 	require.NoError(t, err)
 	defer p.Purge()
 	view := shared.Internal().View(cache.Options{Partition: "p", MaxAge: time.Hour})
 	_, err = view.Get(t.Context(), cache.Key{ID: branchKeyEntry("p", "store", "key", nil)}, bringsOther{})
 	require.NoError(t, err)
-	call := &branchKeyCall{h: p.h, id: "key"}
+	call := &branchKeyCall{p: p, id: "key"}
 	require.NoError(t, call.get(t.Context()))
 	require.Equal(t, branchKey{material: [branchKeySize]byte{1}}, call.key)
 }

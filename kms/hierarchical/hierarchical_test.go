@@ -1,4 +1,4 @@
-package kms_test
+package hierarchical_test
 
 import (
 	"context"
@@ -18,66 +18,66 @@ import (
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/keyprovider/providertest"
-	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/hierarchical"
 	"github.com/esdk-go/esdk/kms/kmstest"
 	"github.com/esdk-go/esdk/suite"
 )
 
-func TestHierarchicalOptionsAreChecked(t *testing.T) {
+func TestOptionsAreChecked(t *testing.T) {
 	s := newBranchKeys("key")
 	idFor := func(context.Context, map[string]string) (string, error) { return "key", nil }
 	for _, test := range []struct {
-		store kms.BranchKeyStore
-		opts  kms.HierarchicalOptions
+		store hierarchical.Store
+		opts  hierarchical.Options
 		want  string
 	}{
-		{nil, kms.HierarchicalOptions{BranchKeyID: "key", MaxAge: time.Hour}, "nil BranchKeyStore"},
-		{(*branchKeys)(nil), kms.HierarchicalOptions{BranchKeyID: "key", MaxAge: time.Hour}, "nil BranchKeyStore"},
-		{s, kms.HierarchicalOptions{MaxAge: time.Hour}, "exactly one of BranchKeyID and BranchKeyIDFor"},
-		{s, kms.HierarchicalOptions{MaxAge: time.Hour, BranchKeyID: "key", BranchKeyIDFor: idFor}, "exactly one of BranchKeyID and BranchKeyIDFor"},
-		{s, kms.HierarchicalOptions{BranchKeyID: "key"}, "MaxAge 0s is not positive"},
-		{s, kms.HierarchicalOptions{BranchKeyID: "key", MaxAge: -1}, "MaxAge -1ns is not positive"},
-		{s, kms.HierarchicalOptions{BranchKeyID: "key", MaxAge: time.Minute, GracePeriod: time.Minute}, "GracePeriod 1m0s is not less than MaxAge 1m0s"},
-		{s, kms.HierarchicalOptions{BranchKeyID: "key", MaxAge: time.Hour, MaxEntries: -1}, "negative MaxEntries: -1"},
-		{s, kms.HierarchicalOptions{BranchKeyID: "key", MaxAge: time.Hour, MaxEntries: 1, CacheStore: keyprovider.NewCacheStore(1)}, "MaxEntries for a CacheStore"},
-		{s, kms.HierarchicalOptions{BranchKeyID: "key", MaxAge: time.Hour, CacheStore: &keyprovider.CacheStore{}}, "not made by keyprovider.NewCacheStore"},
-		{s, kms.HierarchicalOptions{BranchKeyID: "k\xFF", MaxAge: time.Hour}, "not UTF-8"},
-		{s, kms.HierarchicalOptions{BranchKeyID: strings.Repeat("k", 1<<16), MaxAge: time.Hour}, "branch key ID of 65536 bytes"},
+		{nil, hierarchical.Options{BranchKeyID: "key", MaxAge: time.Hour}, "nil Store"},
+		{(*branchKeys)(nil), hierarchical.Options{BranchKeyID: "key", MaxAge: time.Hour}, "nil Store"},
+		{s, hierarchical.Options{MaxAge: time.Hour}, "exactly one of BranchKeyID and BranchKeyIDFor"},
+		{s, hierarchical.Options{MaxAge: time.Hour, BranchKeyID: "key", BranchKeyIDFor: idFor}, "exactly one of BranchKeyID and BranchKeyIDFor"},
+		{s, hierarchical.Options{BranchKeyID: "key"}, "MaxAge 0s is not positive"},
+		{s, hierarchical.Options{BranchKeyID: "key", MaxAge: -1}, "MaxAge -1ns is not positive"},
+		{s, hierarchical.Options{BranchKeyID: "key", MaxAge: time.Minute, GracePeriod: time.Minute}, "GracePeriod 1m0s is not less than MaxAge 1m0s"},
+		{s, hierarchical.Options{BranchKeyID: "key", MaxAge: time.Hour, MaxEntries: -1}, "negative MaxEntries: -1"},
+		{s, hierarchical.Options{BranchKeyID: "key", MaxAge: time.Hour, MaxEntries: 1, CacheStore: keyprovider.NewCacheStore(1)}, "both MaxEntries and CacheStore are set"},
+		{s, hierarchical.Options{BranchKeyID: "key", MaxAge: time.Hour, CacheStore: &keyprovider.CacheStore{}}, "not made by keyprovider.NewCacheStore"},
+		{s, hierarchical.Options{BranchKeyID: "k\xFF", MaxAge: time.Hour}, "not UTF-8"},
+		{s, hierarchical.Options{BranchKeyID: strings.Repeat("k", 1<<16), MaxAge: time.Hour}, "branch key ID of 65536 bytes"},
 	} {
-		p, err := kms.NewHierarchical(test.store, test.opts)
+		p, err := hierarchical.New(test.store, test.opts)
 		require.Nil(t, p)
-		require.ErrorContains(t, err, "kms: NewHierarchical")
+		require.ErrorContains(t, err, "hierarchical: ")
 		require.ErrorContains(t, err, test.want)
 	}
 	require.Empty(t, s.takeCalls())
-	for _, opts := range []kms.HierarchicalOptions{
+	for _, opts := range []hierarchical.Options{
 		{BranchKeyID: "key", MaxAge: 1},
 		{BranchKeyIDFor: idFor, MaxAge: time.Hour, GracePeriod: -1, MaxEntries: 1},
 		{BranchKeyID: "key", MaxAge: time.Hour, CacheStore: keyprovider.NewCacheStore(0), Partition: "p"},
 	} {
-		opens(t, hierarchical(t, s, opts), generated(t, hierarchical(t, s, opts), nil), nil)
+		opens(t, newProvider(t, s, opts), generated(t, newProvider(t, s, opts), nil), nil)
 	}
 }
 
-func TestZeroHierarchicalFailsClearly(t *testing.T) {
-	var p kms.Hierarchical
-	const want = "not made by NewHierarchical"
+func TestZeroProviderFailsClearly(t *testing.T) {
+	var p hierarchical.Provider
+	const want = "not made by hierarchical.New"
 	_, err := p.GenerateDataKey(t.Context(), requestFor(nil))
 	require.ErrorContains(t, err, want)
 	_, err = p.EncryptDataKey(t.Context(), requestFor(nil), make([]byte, 32))
 	require.ErrorContains(t, err, want)
 	_, err = p.DecryptDataKey(t.Context(), requestFor(nil), nil)
 	require.ErrorContains(t, err, want)
-	_, _, err = esdk.Encrypt(t.Context(), nil, p, nil)
+	_, _, err = esdk.Encrypt(t.Context(), nil, &p, nil)
 	require.ErrorContains(t, err, want)
 	p.Purge()
 	require.Equal(t, "hierarchical provider", p.String())
 }
 
-func TestHierarchicalKeepsTheContractOfProviders(t *testing.T) {
+func TestProviderKeepsTheContractOfProviders(t *testing.T) {
 	s := newBranchKeys("key", "other", "tenant größe")
 	t.Run("fixed", func(t *testing.T) {
-		providertest.Test(t, providertest.Config{Provider: hierarchical(t, s, kms.HierarchicalOptions{})})
+		providertest.Test(t, providertest.Config{Provider: newProvider(t, s, hierarchical.Options{})})
 	})
 	t.Run("chosen", func(t *testing.T) {
 		idFor := func(_ context.Context, ec map[string]string) (string, error) {
@@ -86,21 +86,21 @@ func TestHierarchicalKeepsTheContractOfProviders(t *testing.T) {
 			}
 			return "other", nil
 		}
-		providertest.Test(t, providertest.Config{Provider: hierarchical(t, s, kms.HierarchicalOptions{BranchKeyIDFor: idFor})})
+		providertest.Test(t, providertest.Config{Provider: newProvider(t, s, hierarchical.Options{BranchKeyIDFor: idFor})})
 	})
 	t.Run("no room", func(t *testing.T) {
-		opts := kms.HierarchicalOptions{CacheStore: keyprovider.NewCacheStore(0)}
-		providertest.Test(t, providertest.Config{Provider: hierarchical(t, s, opts), Decrypter: hierarchical(t, s, opts)})
+		opts := hierarchical.Options{CacheStore: keyprovider.NewCacheStore(0)}
+		providertest.Test(t, providertest.Config{Provider: newProvider(t, s, opts), Decrypter: newProvider(t, s, opts)})
 	})
 	t.Run("in a Multi", func(t *testing.T) {
-		p, err := keyprovider.Multi(hierarchical(t, s, kms.HierarchicalOptions{}), hierarchical(t, s, kms.HierarchicalOptions{BranchKeyID: "other"}))
+		p, err := keyprovider.Multi(newProvider(t, s, hierarchical.Options{}), newProvider(t, s, hierarchical.Options{BranchKeyID: "other"}))
 		require.NoError(t, err)
 		providertest.Test(t, providertest.Config{Provider: p})
 	})
 }
 
-func TestHierarchicalMessagesOfEverySuite(t *testing.T) {
-	p := hierarchical(t, newBranchKeys("key"), kms.HierarchicalOptions{})
+func TestMessagesOfEverySuite(t *testing.T) {
+	p := newProvider(t, newBranchKeys("key"), hierarchical.Options{})
 	for _, id := range suite.All() {
 		c := esdk.Client{CommitmentPolicy: suite.ForbidEncryptAllowDecrypt}
 		if id.Committing() {
@@ -124,7 +124,7 @@ func TestHierarchicalMessagesOfEverySuite(t *testing.T) {
 // A known branch key and what is made of it, written out here by hand: the key
 // derivation as the HMAC of its input, the authenticated data byte for byte.
 var (
-	knownKey = &kms.BranchKey{ID: "größe", Version: "01234567-89ab-cdef-0123-456789abcdef", Material: []byte("0123456789ABCDEF0123456789ABCDEF")}
+	knownKey = &hierarchical.BranchKey{ID: "größe", Version: "01234567-89ab-cdef-0123-456789abcdef", Material: []byte("0123456789ABCDEF0123456789ABCDEF")}
 	knownEC  = map[string]string{"b": "2", "a": "一"}
 )
 
@@ -144,10 +144,10 @@ func knownCipher(t *testing.T, salt string) cipher.AEAD {
 	return aead
 }
 
-func TestHierarchicalWritesTheBytesOfTheSpecification(t *testing.T) {
+func TestProviderWritesTheBytesOfTheSpecification(t *testing.T) {
 	s := newBranchKeys()
 	s.Add(knownKey)
-	p := hierarchical(t, s, kms.HierarchicalOptions{BranchKeyID: "größe"})
+	p := newProvider(t, s, hierarchical.Options{BranchKeyID: "größe"})
 	random := map[string]bool{}
 	for i := range 10 {
 		key := generated(t, p, knownEC)
@@ -172,13 +172,13 @@ func TestHierarchicalWritesTheBytesOfTheSpecification(t *testing.T) {
 	}
 }
 
-func TestHierarchicalReadsTheBytesOfTheSpecification(t *testing.T) {
+func TestProviderReadsTheBytesOfTheSpecification(t *testing.T) {
 	s := newBranchKeys()
 	s.Add(knownKey)
 	const salt, iv, dataKey = "a salt, 16 bytes", "IV, 12 bytes", "DATA KEY OF 32 BYTES DATA KEY OF"
 	edk := keyprovider.EncryptedDataKey{ProviderID: "aws-kms-hierarchy", ProviderInfo: []byte("größe"),
 		Ciphertext: knownCipher(t, salt).Seal([]byte(salt+iv+knownVersion), []byte(iv), []byte(dataKey), []byte(knownAAD))}
-	p := hierarchical(t, s, kms.HierarchicalOptions{BranchKeyID: "größe"})
+	p := newProvider(t, s, hierarchical.Options{BranchKeyID: "größe"})
 	key, err := p.DecryptDataKey(t.Context(), requestFor(knownEC), []keyprovider.EncryptedDataKey{edk})
 	require.NoError(t, err)
 	require.Equal(t, dataKey, string(key.Plaintext))
@@ -192,27 +192,27 @@ func TestHierarchicalReadsTheBytesOfTheSpecification(t *testing.T) {
 	for i := range len(edk.Ciphertext) {
 		short := edk
 		short.Ciphertext = edk.Ciphertext[:i]
-		require.ErrorContains(t, refused(t, p, requestFor(knownEC), short), fmt.Sprintf("wrapped in %d bytes", i))
+		require.ErrorContains(t, refused(t, p, requestFor(knownEC), short), fmt.Sprintf("ciphertext of %d bytes", i))
 	}
 }
 
-func TestHierarchicalBindsWhatItDoesNotStore(t *testing.T) {
+func TestProviderBindsWhatItDoesNotStore(t *testing.T) {
 	s := newBranchKeys("key")
-	p := hierarchical(t, s, kms.HierarchicalOptions{})
+	p := newProvider(t, s, hierarchical.Options{})
 	key := generated(t, p, knownEC)
 	opens(t, p, key, knownEC)
 	for _, ec := range []map[string]string{nil, {"a": "一"}, {"a": "一", "b": "3"}, {"a": "一", "b": "2", "c": ""}} {
 		require.ErrorContains(t, refused(t, p, requestFor(ec), key.Encrypted), "not wrapped under this branch key and encryption context, or altered")
 	}
-	other := hierarchical(t, s, kms.HierarchicalOptions{BranchKeyID: "other"})
+	other := newProvider(t, s, hierarchical.Options{BranchKeyID: "other"})
 	failure := refused(t, other, requestFor(knownEC), key.Encrypted)
 	require.ErrorIs(t, failure, keyprovider.ErrNoMatch)
-	require.ErrorContains(t, failure, `encrypted data key 1 skipped: "key" is not the branch key, "other"`)
+	require.ErrorContains(t, failure, `encrypted data key 1 skipped: wrapped under branch key "key", not "other"`)
 }
 
-func TestHierarchicalRefusesRequestsThatNoKeyFits(t *testing.T) {
+func TestProviderRefusesRequestsThatNoKeyFits(t *testing.T) {
 	s := newBranchKeys("key")
-	p := hierarchical(t, s, kms.HierarchicalOptions{})
+	p := newProvider(t, s, hierarchical.Options{})
 	key := generated(t, p, nil)
 	s.takeCalls()
 	for _, ec := range []map[string]string{{"k": "\xFF"}, {"k": strings.Repeat("x", 1<<16)}} {
@@ -231,10 +231,10 @@ func TestHierarchicalRefusesRequestsThatNoKeyFits(t *testing.T) {
 }
 
 // The encryption context chooses the branch key, with what materials add to it.
-func TestHierarchicalAsksTheSupplier(t *testing.T) {
+func TestBranchKeyIDForChoosesByContext(t *testing.T) {
 	s := newBranchKeys("tenant 1", "tenant 2")
 	var seen []map[string]string
-	p := hierarchical(t, s, kms.HierarchicalOptions{BranchKeyIDFor: func(_ context.Context, ec map[string]string) (string, error) {
+	p := newProvider(t, s, hierarchical.Options{BranchKeyIDFor: func(_ context.Context, ec map[string]string) (string, error) {
 		seen = append(seen, ec)
 		return "tenant " + ec["tenant"], nil
 	}})
@@ -262,9 +262,9 @@ func TestHierarchicalAsksTheSupplier(t *testing.T) {
 	require.Equal(t, "hierarchical provider of branch keys chosen by the encryption context", p.String())
 }
 
-func TestHierarchicalSupplierFails(t *testing.T) {
+func TestBranchKeyIDForFails(t *testing.T) {
 	s := newBranchKeys("key")
-	key := generated(t, hierarchical(t, s, kms.HierarchicalOptions{}), nil)
+	key := generated(t, newProvider(t, s, hierarchical.Options{}), nil)
 	s.takeCalls()
 	for _, test := range []struct {
 		id   string
@@ -274,9 +274,9 @@ func TestHierarchicalSupplierFails(t *testing.T) {
 		{"key", errors.New("no tenant"), "BranchKeyIDFor: no tenant"},
 		{"", nil, "BranchKeyIDFor: empty branch key ID"},
 		{"\xFF", nil, "not UTF-8"},
-		{strings.Repeat("k", 1<<16), nil, "branch key ID of 65536 bytes: at most 65535"},
+		{strings.Repeat("k", 1<<16), nil, "branch key ID of 65536 bytes; at most 65535"},
 	} {
-		p := hierarchical(t, s, kms.HierarchicalOptions{BranchKeyIDFor: func(context.Context, map[string]string) (string, error) { return test.id, test.err }})
+		p := newProvider(t, s, hierarchical.Options{BranchKeyIDFor: func(context.Context, map[string]string) (string, error) { return test.id, test.err }})
 		dataKey, err := p.GenerateDataKey(t.Context(), requestFor(nil))
 		require.Nil(t, dataKey)
 		require.ErrorContains(t, err, test.want)
@@ -292,7 +292,7 @@ func TestHierarchicalSupplierFails(t *testing.T) {
 
 	// If ctx ends while it is asked, that is the error.
 	ctx, cancel := context.WithCancel(t.Context())
-	p := hierarchical(t, s, kms.HierarchicalOptions{BranchKeyIDFor: func(context.Context, map[string]string) (string, error) {
+	p := newProvider(t, s, hierarchical.Options{BranchKeyIDFor: func(context.Context, map[string]string) (string, error) {
 		cancel()
 		return "", errors.New("gone")
 	}})
@@ -301,19 +301,19 @@ func TestHierarchicalSupplierFails(t *testing.T) {
 	require.Equal(t, context.Canceled, err)
 
 	// Another provider of a Multi can still open the message.
-	failing := hierarchical(t, s, kms.HierarchicalOptions{BranchKeyIDFor: func(context.Context, map[string]string) (string, error) { return "", errors.New("no tenant") }})
-	multi, err := keyprovider.Multi(failing, hierarchical(t, s, kms.HierarchicalOptions{}))
+	failing := newProvider(t, s, hierarchical.Options{BranchKeyIDFor: func(context.Context, map[string]string) (string, error) { return "", errors.New("no tenant") }})
+	multi, err := keyprovider.Multi(failing, newProvider(t, s, hierarchical.Options{}))
 	require.NoError(t, err)
 	got, err := multi.DecryptDataKey(t.Context(), requestFor(nil), []keyprovider.EncryptedDataKey{key.Encrypted})
 	require.NoError(t, err)
 	require.Equal(t, key.Plaintext, got.Plaintext)
 }
 
-func TestHierarchicalTriesAllMatchingEntries(t *testing.T) {
+func TestProviderTriesAllMatchingEntries(t *testing.T) {
 	s := newBranchKeys("key", "other")
-	p := hierarchical(t, s, kms.HierarchicalOptions{})
+	p := newProvider(t, s, hierarchical.Options{})
 	good := generated(t, p, nil)
-	foreign := generated(t, hierarchical(t, s, kms.HierarchicalOptions{BranchKeyID: "other"}), nil).Encrypted
+	foreign := generated(t, newProvider(t, s, hierarchical.Options{BranchKeyID: "other"}), nil).Encrypted
 	altered, gone, short, notUTF8 := good.Encrypted, good.Encrypted, good.Encrypted, good.Encrypted
 	altered.Ciphertext = append([]byte{good.Encrypted.Ciphertext[0] ^ 1}, good.Encrypted.Ciphertext[1:]...)
 	gone.Ciphertext = append([]byte(nil), good.Encrypted.Ciphertext...)
@@ -328,25 +328,25 @@ func TestHierarchicalTriesAllMatchingEntries(t *testing.T) {
 
 	failure := refused(t, p, requestFor(nil), bad...)
 	require.NotErrorIs(t, failure, keyprovider.ErrNoMatch)
-	require.ErrorIs(t, failure, kms.ErrBranchKeyNotFound)
+	require.ErrorIs(t, failure, hierarchical.ErrBranchKeyNotFound)
 	require.Len(t, failure.Causes, 6)
 	version, goneVersion := versionOf(good.Encrypted), versionOf(gone)
 	for i, want := range []string{
 		`encrypted data key 2: branch key "key", version ` + version + `: not wrapped under this branch key and encryption context, or altered`,
 		`encrypted data key 3: branch key "key", version ` + goneVersion + `: version "` + goneVersion + `" of "key": no such branch key`,
-		`encrypted data key 1 skipped: "other" is not the branch key, "key"`,
-		`encrypted data key 4 skipped: wrapped in 91 bytes, a data key for ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY in 92`,
-		`encrypted data key 5 skipped: "key\xff" is not the branch key, "key"`,
-		`encrypted data key 6 skipped: "" is not the branch key, "key"`,
+		`encrypted data key 1 skipped: wrapped under branch key "other", not "key"`,
+		`encrypted data key 4 skipped: ciphertext of 91 bytes; a wrapped data key of ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY has 92`,
+		`encrypted data key 5 skipped: wrapped under branch key "key\xff", not "key"`,
+		`encrypted data key 6 skipped: wrapped under branch key "", not "key"`,
 	} {
 		require.EqualError(t, failure.Causes[i], want)
 	}
 }
 
 // As many entries as a message can have: none is opened, and little is said.
-func TestHierarchicalEndures65535Entries(t *testing.T) {
+func TestProviderEndures65535Entries(t *testing.T) {
 	s := newBranchKeys("key")
-	p := hierarchical(t, s, kms.HierarchicalOptions{})
+	p := newProvider(t, s, hierarchical.Options{})
 	good := generated(t, p, nil).Encrypted
 	for name, test := range map[string]struct {
 		entry         func(i int) keyprovider.EncryptedDataKey

@@ -1,4 +1,4 @@
-package kms_test
+package hierarchical_test
 
 import (
 	"context"
@@ -10,29 +10,41 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/esdk-go/esdk/keyprovider"
-	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/hierarchical"
 	"github.com/esdk-go/esdk/kms/kmstest"
 )
 
 // What is wrong with the answer of a store is an error, and not used.
-func TestHierarchicalTrustsNoStore(t *testing.T) {
-	wrong := map[string]func(*kms.BranchKey) *kms.BranchKey{
-		"neither a branch key nor an error":  func(*kms.BranchKey) *kms.BranchKey { return nil },
-		`another branch key, "key2"`:         func(k *kms.BranchKey) *kms.BranchKey { k.ID = "key2"; return k },
-		`another branch key, ""`:             func(k *kms.BranchKey) *kms.BranchKey { k.ID = ""; return k },
-		`no UUID in lower case: ""`:          func(k *kms.BranchKey) *kms.BranchKey { k.Version = ""; return k },
-		"no UUID in lower case: \"0123":      func(k *kms.BranchKey) *kms.BranchKey { k.Version = "0123456789ab-cdef-0123-456789abcdef-"; return k },
-		"no UUID in lower case: \"ABCDEF":    func(k *kms.BranchKey) *kms.BranchKey { k.Version = "ABCDEF01-89ab-cdef-0123-456789abcdef"; return k },
-		"no UUID in lower case: \"branch:":   func(k *kms.BranchKey) *kms.BranchKey { k.Version = "branch:version:" + k.Version; return k },
-		"no UUID in lower case: \"01234567+": func(k *kms.BranchKey) *kms.BranchKey { k.Version = "01234567+89ab-cdef-0123-456789abcdef"; return k },
-		"a branch key of 0 bytes, need 32":   func(k *kms.BranchKey) *kms.BranchKey { k.Material = nil; return k },
-		"a branch key of 16 bytes, need 32":  func(k *kms.BranchKey) *kms.BranchKey { k.Material = k.Material[:16]; return k },
-		"a branch key of 33 bytes, need 32":  func(k *kms.BranchKey) *kms.BranchKey { k.Material = append(k.Material, 0); return k },
+func TestNoStoreIsTrusted(t *testing.T) {
+	wrong := map[string]func(*hierarchical.BranchKey) *hierarchical.BranchKey{
+		"neither a branch key nor an error": func(*hierarchical.BranchKey) *hierarchical.BranchKey { return nil },
+		`another branch key, "key2"`:        func(k *hierarchical.BranchKey) *hierarchical.BranchKey { k.ID = "key2"; return k },
+		`another branch key, ""`:            func(k *hierarchical.BranchKey) *hierarchical.BranchKey { k.ID = ""; return k },
+		`no UUID in lower case: ""`:         func(k *hierarchical.BranchKey) *hierarchical.BranchKey { k.Version = ""; return k },
+		"no UUID in lower case: \"0123": func(k *hierarchical.BranchKey) *hierarchical.BranchKey {
+			k.Version = "0123456789ab-cdef-0123-456789abcdef-"
+			return k
+		},
+		"no UUID in lower case: \"ABCDEF": func(k *hierarchical.BranchKey) *hierarchical.BranchKey {
+			k.Version = "ABCDEF01-89ab-cdef-0123-456789abcdef"
+			return k
+		},
+		"no UUID in lower case: \"branch:": func(k *hierarchical.BranchKey) *hierarchical.BranchKey {
+			k.Version = "branch:version:" + k.Version
+			return k
+		},
+		"no UUID in lower case: \"01234567+": func(k *hierarchical.BranchKey) *hierarchical.BranchKey {
+			k.Version = "01234567+89ab-cdef-0123-456789abcdef"
+			return k
+		},
+		"a branch key of 0 bytes, need 32":  func(k *hierarchical.BranchKey) *hierarchical.BranchKey { k.Material = nil; return k },
+		"a branch key of 16 bytes, need 32": func(k *hierarchical.BranchKey) *hierarchical.BranchKey { k.Material = k.Material[:16]; return k },
+		"a branch key of 33 bytes, need 32": func(k *hierarchical.BranchKey) *hierarchical.BranchKey { k.Material = append(k.Material, 0); return k },
 	}
 	for want, alter := range wrong {
 		t.Run(want, func(t *testing.T) {
 			s := newBranchKeys("key")
-			p := hierarchical(t, s, kms.HierarchicalOptions{})
+			p := newProvider(t, s, hierarchical.Options{})
 			good := generated(t, p, nil)
 			p.Purge()
 			s.set(func() { s.alter = alter })
@@ -50,21 +62,23 @@ func TestHierarchicalTrustsNoStore(t *testing.T) {
 	}
 	t.Run("another version", func(t *testing.T) {
 		s := newBranchKeys("key")
-		p := hierarchical(t, s, kms.HierarchicalOptions{})
+		p := newProvider(t, s, hierarchical.Options{})
 		good := generated(t, p, nil)
-		s.set(func() { s.alter = func(k *kms.BranchKey) *kms.BranchKey { k.Version = knownKey.Version; return k } })
+		s.set(func() {
+			s.alter = func(k *hierarchical.BranchKey) *hierarchical.BranchKey { k.Version = knownKey.Version; return k }
+		})
 		require.ErrorContains(t, refused(t, p, requestFor(nil), good.Encrypted), "the store returned another version, "+knownKey.Version)
 	})
 }
 
 // A store that keeps what it returned, which was cleared, would have data keys
 // wrapped under zeros, that is under a key that everybody knows.
-func TestHierarchicalRefusesClearedBranchKeys(t *testing.T) {
+func TestProviderRefusesClearedBranchKeys(t *testing.T) {
 	s := newBranchKeys("key")
 	kept, err := s.BranchKeyStore.ActiveBranchKey(t.Context(), "key")
 	require.NoError(t, err)
-	s.Intercept(func(context.Context, kmstest.BranchKeyCall) (*kms.BranchKey, error) { return kept, nil })
-	p := hierarchical(t, s, kms.HierarchicalOptions{})
+	s.Intercept(func(context.Context, kmstest.BranchKeyCall) (*hierarchical.BranchKey, error) { return kept, nil })
+	p := newProvider(t, s, hierarchical.Options{})
 	good := generated(t, p, nil)
 	for range 2 {
 		p.Purge()
@@ -78,13 +92,13 @@ func TestHierarchicalRefusesClearedBranchKeys(t *testing.T) {
 }
 
 // What the store gave is cleared, whether it was good or not.
-func TestHierarchicalClearsBranchKeys(t *testing.T) {
+func TestProviderClearsBranchKeys(t *testing.T) {
 	s := newBranchKeys("key")
-	p := hierarchical(t, s, kms.HierarchicalOptions{})
+	p := newProvider(t, s, hierarchical.Options{})
 	key := generated(t, p, nil)
 	opens(t, p, key, nil)
 	p.Purge()
-	s.set(func() { s.alter = func(k *kms.BranchKey) *kms.BranchKey { k.ID = "x"; return k } })
+	s.set(func() { s.alter = func(k *hierarchical.BranchKey) *hierarchical.BranchKey { k.ID = "x"; return k } })
 	refused(t, p, requestFor(nil), key.Encrypted)
 	require.Len(t, s.given, 3)
 	for _, given := range s.given {
@@ -92,9 +106,9 @@ func TestHierarchicalClearsBranchKeys(t *testing.T) {
 	}
 }
 
-func TestHierarchicalKeepsTheErrorsOfStores(t *testing.T) {
+func TestProviderKeepsTheErrorsOfStores(t *testing.T) {
 	s := newBranchKeys("key")
-	p := hierarchical(t, s, kms.HierarchicalOptions{})
+	p := newProvider(t, s, hierarchical.Options{})
 	good := generated(t, p, nil)
 	p.Purge()
 	down := errors.New("down")
@@ -119,12 +133,12 @@ func TestHierarchicalKeepsTheErrorsOfStores(t *testing.T) {
 }
 
 // A ctx that ends while the store is asked is no fault of the message.
-func TestHierarchicalEndsWithItsContext(t *testing.T) {
+func TestProviderEndsWithItsContext(t *testing.T) {
 	s := newBranchKeys("key")
-	p := hierarchical(t, s, kms.HierarchicalOptions{})
+	p := newProvider(t, s, hierarchical.Options{})
 	good := generated(t, p, nil)
 	ctx, cancel := context.WithCancel(t.Context())
-	s.Intercept(func(context.Context, kmstest.BranchKeyCall) (*kms.BranchKey, error) {
+	s.Intercept(func(context.Context, kmstest.BranchKeyCall) (*hierarchical.BranchKey, error) {
 		cancel()
 		return nil, errors.New("gone")
 	})
@@ -145,9 +159,9 @@ func TestHierarchicalEndsWithItsContext(t *testing.T) {
 func TestBranchKeysPrintNowhere(t *testing.T) {
 	s := newBranchKeys()
 	s.Add(knownKey)
-	p := hierarchical(t, s, kms.HierarchicalOptions{BranchKeyID: "größe"})
+	p := newProvider(t, s, hierarchical.Options{BranchKeyID: "größe"})
 	generated(t, p, nil)
-	for _, v := range []any{knownKey, *knownKey, p, *p, []kms.BranchKey{*knownKey}, struct{ K any }{*knownKey}, struct{ P any }{p}} {
+	for _, v := range []any{knownKey, *knownKey, p, *p, []hierarchical.BranchKey{*knownKey}, struct{ K any }{*knownKey}, struct{ P any }{p}} {
 		for _, out := range printed(t, v) {
 			for _, secret := range []string{"0123456789ABCDEF", hex.EncodeToString(knownKey.Material[:8]), "48 49 50 51 52", "48,49,50,51", "MDEyMzQ1Njc4", "0xc0"} {
 				require.NotContains(t, out, secret)

@@ -1,4 +1,4 @@
-package kms
+package hierarchical
 
 import (
 	"context"
@@ -8,21 +8,19 @@ import (
 	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
-// The formulas of cache entry identifiers begin with these bytes and go on with
-// the partition, the logical key store name, the branch key ID and, for a given
-// version, the version's text; zero bytes stand between them.
-//
-// They follow framework/aws-kms/aws-kms-hierarchical-keyring.md, "Appendix A:
-// Cache Entry Identifier Formulas", of the specification.
+// A cache entry identifier is a hash of these bytes, the partition, the logical
+// key store name, the branch key ID and, for a given version, the version's text,
+// with zero bytes between them. See the specification's page, "Appendix A: Cache
+// Entry Identifier Formulas".
 const (
 	activeScope  = "\x02\x00\x01\x00"
 	versionScope = "\x02\x00\x02\x00"
 )
 
-// branchKeyEntry returns the identifier of the entry for the version of the branch
-// key that encrypts now, if version is nil, or for the given one.
+// branchKeyEntry returns the identifier of the entry for a version of the branch
+// key; nil means the active one.
 func branchKeyEntry(partition, logicalName, id string, version *uuid.UUID) cache.ID {
-	var scratch [512]byte // room for most
+	var scratch [512]byte // enough for most
 	scope := activeScope
 	if version != nil {
 		scope = versionScope
@@ -36,21 +34,20 @@ func branchKeyEntry(partition, logicalName, id string, version *uuid.UUID) cache
 	return cache.ID{Sum: sha512.Sum384(b), Parts: [3]uint32{uint32(len(partition)), uint32(len(logicalName)), uint32(len(id))}}
 }
 
-// A branchKey is a branch key as data keys are wrapped under it.
+// A branchKey is a version of a branch key, checked.
 type branchKey struct {
 	version  uuid.UUID
 	material [branchKeySize]byte
 }
 
-// Clear erases the key: what internal/cache calls when nothing will use it.
+// Clear erases the key. The cache calls it when nothing will use the key again.
 func (k *branchKey) Clear() { clear(k.material[:]) }
 
-// A branchKeyCall is a request for a branch key: what internal/cache calls a
-// request.
+// A branchKeyCall is one use of a branch key. It is a [cache.Request].
 type branchKeyCall struct {
-	h       *hierarchy
+	p       *Provider
 	id      string
-	version *uuid.UUID // nil: the one that encrypts now
+	version *uuid.UUID // nil: the active one
 	key     branchKey  // the result, a copy of what is cached
 }
 
@@ -64,7 +61,7 @@ func (c *branchKeyCall) Take(v cache.Value) bool {
 	return true
 }
 
-// Load asks the store. Its result is another copy, which is the cache's.
+// Load asks the store. It returns another copy, which the cache keeps.
 func (c *branchKeyCall) Load(ctx context.Context) (cache.Value, error) {
 	if err := c.load(ctx); err != nil {
 		return nil, err
@@ -73,13 +70,17 @@ func (c *branchKeyCall) Load(ctx context.Context) (cache.Value, error) {
 	return &kept, nil
 }
 
+// load asks the store for the branch key and copies it into the call.
 func (c *branchKeyCall) load(ctx context.Context) error {
+	c.p.counts.misses.Add(1)
+	c.p.counts.inFlight.Add(1)
+	defer c.p.counts.inFlight.Add(-1)
 	var key *BranchKey
 	var err error
 	if c.version == nil {
-		key, err = c.h.store.ActiveBranchKey(ctx, c.id)
+		key, err = c.p.store.ActiveBranchKey(ctx, c.id)
 	} else {
-		key, err = c.h.store.BranchKeyVersion(ctx, c.id, c.version.String())
+		key, err = c.p.store.BranchKeyVersion(ctx, c.id, c.version.String())
 	}
 	if key != nil {
 		defer clear(key.Material)
@@ -96,10 +97,15 @@ func (c *branchKeyCall) load(ctx context.Context) error {
 
 // get brings the branch key into the call, from the cache or the store.
 func (c *branchKeyCall) get(ctx context.Context) error {
-	entry := branchKeyEntry(c.h.partition, c.h.logicalName, c.id, c.version)
-	outcome, err := c.h.view.Get(ctx, cache.Key{ID: entry}, c)
-	if err == nil && outcome == cache.Alone {
-		err = c.load(ctx)
+	entry := branchKeyEntry(c.p.partition, c.p.logicalName, c.id, c.version)
+	outcome, err := c.p.view.Get(ctx, cache.Key{ID: entry}, c)
+	switch {
+	case err != nil:
+		return err
+	case outcome == cache.Alone:
+		return c.load(ctx)
+	case outcome == cache.Hit:
+		c.p.counts.hits.Add(1)
 	}
-	return err
+	return nil
 }
