@@ -11,41 +11,49 @@ import (
 	"github.com/esdk-go/esdk/kms/internal/arn"
 )
 
-// A Discovery decrypts with whatever KMS key a message names. It is a
-// [keyprovider.MasterKeyProvider], safe for concurrent use, and prints without
-// credentials.
+// A Discovery decrypts with the KMS key that a message names, if its
+// [DiscoveryFilter] allows that key. It is a [keyprovider.MasterKeyProvider], safe
+// for concurrent use, and prints without credentials.
 type Discovery struct {
 	service     *service
-	filter      *DiscoveryFilter
+	filter      DiscoveryFilter
 	multiRegion bool
 }
 
-// A DiscoveryFilter limits which KMS keys a [Discovery] may use.
+// A DiscoveryFilter limits which KMS keys a [Discovery] uses. Partition and
+// Accounts are required, unless AnyAccount is set.
 type DiscoveryFilter struct {
-	Partition string   // required, such as "aws"
-	Accounts  []string // required: IDs of the accounts whose keys are used
-	Regions   []string // Regions where keys are used; nil: any
+	Partition string   // such as "aws", "aws-cn" or "aws-us-gov"
+	Accounts  []string // IDs of the accounts that own the keys
+	Regions   []string // Regions of the keys; nil: any
+	// AnyAccount, instead of Partition and Accounts, allows every key that the
+	// credentials may use, whoever owns it. Whoever can give the program a
+	// message then chooses that key, and so can have messages accepted that were
+	// encrypted under a key of their own.
+	AnyAccount bool
 }
 
-// NewDiscovery returns a provider that decrypts with any KMS key that a
-// message names and the filter allows; nil allows every key that the
-// credentials can use, anybody's account included. It cannot encrypt: its
-// MasterKeys fails with [keyprovider.ErrDecryptOnly].
+// NewDiscovery returns a provider that decrypts with any KMS key that a message
+// names and the filter allows. It cannot encrypt: its MasterKeys fails with
+// [keyprovider.ErrDecryptOnly].
 //
-// Messages choose the key here. Who can put messages before the program can
-// thus make it accept one that they encrypted under a key of their own: prefer
-// [New], and set a filter otherwise. Keys that the filter does not allow are
-// never called, nor are their Regions.
+// With discovery, messages choose the key: whoever can give the program a message
+// chooses which key its credentials are used with. Prefer [New] if the keys are
+// known. Keys that the filter does not allow are never called, nor are their
+// Regions.
 //
-// A key is called in its own Region. With Options.MultiRegion the replica in
-// Options.Region, or else in that of the configuration, is called instead for
-// multi-Region keys, and it must be one of the filter's Regions.
+// A key is called in its own Region. With Options.MultiRegion, a multi-Region key
+// is instead called at its replica in Options.Region, or in the Region of the
+// configuration, which must be one of the filter's Regions.
 //
-// NewDiscovery calls nothing but, without Config and ClientFor, what
-// config.LoadDefaultConfig does. The context is for that only.
+// NewDiscovery makes no call to KMS. It uses ctx only for
+// config.LoadDefaultConfig, if neither Config nor ClientFor is set. The filter is
+// copied. It fails if the filter is nil or incomplete.
 //
-// It follows framework/aws-kms/aws-kms-mrk-aware-master-key-provider.md of the
-// specification, in discovery mode.
+// It follows the specification's [aws-kms-mrk-aware-master-key-provider] in
+// discovery mode.
+//
+// [aws-kms-mrk-aware-master-key-provider]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/aws-kms/aws-kms-mrk-aware-master-key-provider.md
 func NewDiscovery(ctx context.Context, filter *DiscoveryFilter, opts *Options) (*Discovery, error) {
 	if err := filter.check(); err != nil {
 		return nil, fmt.Errorf("kms: %w", err)
@@ -54,26 +62,30 @@ func NewDiscovery(ctx context.Context, filter *DiscoveryFilter, opts *Options) (
 	if err != nil {
 		return nil, err
 	}
-	d := &Discovery{service: s, filter: filter.clone(), multiRegion: opts != nil && opts.MultiRegion}
+	d := &Discovery{service: s, filter: *filter, multiRegion: opts != nil && opts.MultiRegion}
+	d.filter.Accounts, d.filter.Regions = slices.Clone(filter.Accounts), slices.Clone(filter.Regions)
 	if d.multiRegion {
 		if s.region == "" {
 			return nil, errors.New("kms: multi-Region discovery needs a Region, and neither Options.Region nor the AWS configuration has one")
 		}
-		if filter != nil && filter.Regions != nil && !slices.Contains(filter.Regions, s.region) {
+		if filter.Regions != nil && !slices.Contains(filter.Regions, s.region) {
 			return nil, fmt.Errorf("kms: multi-Region discovery in %s, which DiscoveryFilter.Regions does not allow", s.region)
 		}
 	}
 	return d, nil
 }
 
-// check checks that the filter, if there is one, is complete.
+// check checks that the filter is complete.
 func (f *DiscoveryFilter) check() error {
 	switch {
 	case f == nil:
-		return nil
-	case f.Partition == "":
+		return errors.New("NewDiscovery without a DiscoveryFilter: whoever can give the program a message would choose which KMS key, " +
+			"in any account and Region, its credentials are used with; set Partition and Accounts, or AnyAccount if that is intended")
+	case f.AnyAccount && (f.Partition != "" || f.Accounts != nil):
+		return errors.New("DiscoveryFilter.AnyAccount is set beside Partition or Accounts, which it would make void")
+	case !f.AnyAccount && f.Partition == "":
 		return errors.New("DiscoveryFilter.Partition is empty")
-	case len(f.Accounts) == 0:
+	case !f.AnyAccount && len(f.Accounts) == 0:
 		return errors.New("DiscoveryFilter.Accounts is empty")
 	case slices.Contains(f.Accounts, ""):
 		return errors.New("DiscoveryFilter.Accounts has an empty account ID")
@@ -88,21 +100,12 @@ func (f *DiscoveryFilter) check() error {
 	return nil
 }
 
-func (f *DiscoveryFilter) clone() *DiscoveryFilter {
-	if f == nil {
-		return nil
-	}
-	return &DiscoveryFilter{f.Partition, slices.Clone(f.Accounts), slices.Clone(f.Regions)}
-}
-
 // allows returns why the key may not be used, or nil.
 func (f *DiscoveryFilter) allows(key arn.ARN) error {
 	switch {
-	case f == nil:
-		return nil
-	case key.Partition != f.Partition:
+	case !f.AnyAccount && key.Partition != f.Partition:
 		return fmt.Errorf("the filter does not allow the partition of %v", key)
-	case !slices.Contains(f.Accounts, key.Account):
+	case !f.AnyAccount && !slices.Contains(f.Accounts, key.Account):
 		return fmt.Errorf("the filter does not allow the account of %v", key)
 	case f.Regions != nil && !slices.Contains(f.Regions, key.Region):
 		return fmt.Errorf("the filter does not allow the Region of %v", key)
@@ -115,8 +118,9 @@ func (d *Discovery) MasterKeys(context.Context, *keyprovider.Request) ([]keyprov
 	return nil, fmt.Errorf("%v: %w", d, keyprovider.ErrDecryptOnly)
 }
 
-// DecryptDataKey asks KMS for the first of keys that the filter allows and that
-// KMS decrypts.
+// DecryptDataKey calls Decrypt for one after the other of keys whose KMS key the
+// filter allows, until one succeeds. If none does, the error is a
+// [keyprovider.DecryptError].
 func (d *Discovery) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
 	key, failed, err := decryptFirst(ctx, d.service, req, keys, d.choose)
 	if failed != nil {
@@ -125,7 +129,7 @@ func (d *Discovery) DecryptDataKey(ctx context.Context, req *keyprovider.Request
 	return key, err
 }
 
-// choose returns the key to ask for what is under the stored one.
+// choose returns the key to call for an entry under the stored key.
 func (d *Discovery) choose(stored arn.ARN) (arn.ARN, error) {
 	if d.multiRegion && stored.MultiRegion() {
 		stored = stored.In(d.service.region)

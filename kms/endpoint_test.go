@@ -113,9 +113,12 @@ func strict(t testing.TB, opts *kms.Options, keyIDs ...string) *kms.Provider {
 	return p
 }
 
-// discovery returns a discovery provider.
+// discovery decrypts with the keys that the filter allows; nil: with any.
 func discovery(t testing.TB, filter *kms.DiscoveryFilter, opts *kms.Options) *kms.Discovery {
 	t.Helper()
+	if filter == nil {
+		filter = &kms.DiscoveryFilter{AnyAccount: true}
+	}
 	p, err := kms.NewDiscovery(t.Context(), filter, opts)
 	require.NoError(t, err)
 	return p

@@ -63,21 +63,26 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 
 func TestNewDiscoveryRefusesWhatCannotWork(t *testing.T) {
 	accounts := []string{"111122223333"}
+	anyAccount := &kms.DiscoveryFilter{AnyAccount: true}
 	for want, test := range map[string]struct {
 		filter *kms.DiscoveryFilter
 		opts   kms.Options
 	}{
-		"DiscoveryFilter.Partition is empty":                      {filter: &kms.DiscoveryFilter{Accounts: accounts}},
-		"DiscoveryFilter.Accounts is empty":                       {filter: &kms.DiscoveryFilter{Partition: "aws"}},
-		"DiscoveryFilter.Accounts has an empty":                   {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: []string{"1", ""}}},
-		"DiscoveryFilter.Regions is empty":                        {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{}}},
-		`DiscoveryFilter.Regions: "" is not a Region`:             {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{"us-east-1", ""}}},
-		`DiscoveryFilter.Regions: "*" is not a Region`:            {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{"*"}}},
-		"multi-Region discovery needs a Region":                   {opts: kms.Options{MultiRegion: true}},
-		"us-east-1, which DiscoveryFilter.Regions does not allow": {&kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{"eu-west-1"}}, kms.Options{MultiRegion: true, Region: "us-east-1"}},
-		`Options.Region "-_-" is not a Region`:                    {opts: kms.Options{Region: "-_-"}},
-		"both Options.Config and Options.ClientFor":               {opts: kms.Options{ClientFor: clientFor}},
-		"Options.GrantTokens has an empty token":                  {opts: kms.Options{GrantTokens: []string{""}}},
+		"whoever can give the program a message would choose which KMS key, in any account and Region": {},
+		"AnyAccount is set beside Partition or Accounts":                                               {filter: &kms.DiscoveryFilter{Partition: "aws", AnyAccount: true}},
+		"AnyAccount is set beside Partition or Accounts, which":                                        {filter: &kms.DiscoveryFilter{Accounts: accounts, AnyAccount: true}},
+		"DiscoveryFilter.Regions is empty; nil allows any":                                             {filter: &kms.DiscoveryFilter{AnyAccount: true, Regions: []string{}}},
+		"DiscoveryFilter.Partition is empty":                                                           {filter: &kms.DiscoveryFilter{Accounts: accounts}},
+		"DiscoveryFilter.Accounts is empty":                                                            {filter: &kms.DiscoveryFilter{Partition: "aws"}},
+		"DiscoveryFilter.Accounts has an empty":                                                        {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: []string{"1", ""}}},
+		"DiscoveryFilter.Regions is empty":                                                             {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{}}},
+		`DiscoveryFilter.Regions: "" is not a Region`:                                                  {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{"us-east-1", ""}}},
+		`DiscoveryFilter.Regions: "*" is not a Region`:                                                 {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{"*"}}},
+		"multi-Region discovery needs a Region":                                                        {anyAccount, kms.Options{MultiRegion: true}},
+		"us-east-1, which DiscoveryFilter.Regions does not allow":                                      {&kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{"eu-west-1"}}, kms.Options{MultiRegion: true, Region: "us-east-1"}},
+		`Options.Region "-_-" is not a Region`:                                                         {anyAccount, kms.Options{Region: "-_-"}},
+		"both Options.Config and Options.ClientFor":                                                    {anyAccount, kms.Options{ClientFor: clientFor}},
+		"Options.GrantTokens has an empty token":                                                       {anyAccount, kms.Options{GrantTokens: []string{""}}},
 	} {
 		test.opts.Config = &aws.Config{}
 		p, err := kms.NewDiscovery(t.Context(), test.filter, &test.opts)
@@ -192,7 +197,7 @@ func TestNilOptionsUseTheDefaultConfiguration(t *testing.T) {
 
 	_, err := kms.New(t.Context(), []string{"alias/a"}, nil)
 	require.ErrorContains(t, err, `"alias/a" names no Region`)
-	_, err = kms.NewDiscovery(t.Context(), nil, &kms.Options{MultiRegion: true})
+	_, err = kms.NewDiscovery(t.Context(), &kms.DiscoveryFilter{AnyAccount: true}, &kms.Options{MultiRegion: true})
 	require.ErrorContains(t, err, "needs a Region")
 	require.Zero(t, asked.Load())
 

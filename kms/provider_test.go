@@ -228,17 +228,23 @@ func TestProviderOfDiscoveryIsLimitedByItsFilter(t *testing.T) {
 		{Partition: "aws", Accounts: []string{account}},
 		{Partition: "aws", Accounts: []string{"000000000001", account}},
 		{Partition: "aws", Accounts: []string{account}, Regions: []string{"eu-west-1", "us-east-1"}},
+		{AnyAccount: true},
+		{AnyAccount: true, Regions: []string{"eu-west-1", "us-east-1"}},
 	} {
 		requireOpens(t, discovery(t, allowed, e.options()), m, 0)
 	}
-	for what, forbidden := range map[string]*kms.DiscoveryFilter{
-		"partition": {Partition: "aws-cn", Accounts: []string{account}},
-		"account":   {Partition: "aws", Accounts: []string{"000000000001", account + "0"}},
-		"Region":    {Partition: "aws", Accounts: []string{account}, Regions: []string{"eu-west-1"}},
+	for _, test := range []struct {
+		what      string
+		forbidden kms.DiscoveryFilter
+	}{
+		{"partition", kms.DiscoveryFilter{Partition: "aws-cn", Accounts: []string{account}}},
+		{"account", kms.DiscoveryFilter{Partition: "aws", Accounts: []string{"000000000001", account + "0"}}},
+		{"Region", kms.DiscoveryFilter{Partition: "aws", Accounts: []string{account}, Regions: []string{"eu-west-1"}}},
+		{"Region", kms.DiscoveryFilter{AnyAccount: true, Regions: []string{"eu-west-1"}}},
 	} {
-		err := refusal(t, discovery(t, forbidden, e.options()), m)
+		err := refusal(t, discovery(t, &test.forbidden, e.options()), m)
 		require.ErrorIs(t, err, keyprovider.ErrNoMatch)
-		require.ErrorContains(t, err, "the filter does not allow the "+what+" of "+key)
+		require.ErrorContains(t, err, "the filter does not allow the "+test.what+" of "+key)
 	}
 }
 

@@ -174,6 +174,6 @@ func TestDiscoveryOfReplicasAsksInTheConfigsRegionIfNoneIsGiven(t *testing.T) {
 	requireOpens(t, discovery(t, nil, opts), r.m, 0)
 	require.Equal(t, "eu-west-1", r.server.Calls()[0].Region)
 	opts.Config.Region = ""
-	_, err := kms.NewDiscovery(t.Context(), nil, opts)
+	_, err := kms.NewDiscovery(t.Context(), &kms.DiscoveryFilter{AnyAccount: true}, opts)
 	require.ErrorContains(t, err, "needs a Region")
 }
