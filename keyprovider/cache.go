@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/esdk-go/esdk/internal/cache"
+	"github.com/esdk-go/esdk/internal/provider"
 )
 
 // A Cache is a provider that uses data keys for more than one message: see
@@ -17,6 +18,7 @@ import (
 // without its keys and without the provider.
 type Cache struct {
 	ManagerOnly
+	redacted
 	c *caching // a pointer, so that a Cache shows nothing even if its methods are not found
 }
 
@@ -104,7 +106,7 @@ const maxMessages = 1 << 32
 // It follows framework/caching-cmm.md of the specification and, for the grace
 // period, framework/storm-tracking-cryptographic-materials-cache.md.
 func NewCache(p MasterKeyProvider, opts CacheOptions) (*Cache, error) {
-	if isNil(p) {
+	if provider.IsNil(p) {
 		return nil, errors.New("keyprovider: NewCache of a nil provider")
 	}
 	switch {
@@ -136,7 +138,7 @@ func NewCache(p MasterKeyProvider, opts CacheOptions) (*Cache, error) {
 		opts.Store = NewCacheStore(opts.MaxEntries)
 	}
 	grace, interval := cache.GracePeriod(opts.GracePeriod, opts.MaxAge)
-	return &Cache{c: &caching{
+	return &Cache{redacted: provider.Redact("data key cache"), c: &caching{
 		inner:     Materials(p),
 		partition: opts.Partition,
 		options:   opts,
@@ -291,18 +293,6 @@ func (c Cache) Stats() CacheStats {
 		Expirations:     s.Expirations,
 	}
 }
-
-// String returns a text without keys.
-func (c Cache) String() string {
-	s := c.Stats()
-	return fmt.Sprintf("data key cache with %d entries", s.Entries)
-}
-
-// Format writes String, whatever the verb.
-func (c Cache) Format(s fmt.State, _ rune) { io.WriteString(s, c.String()) }
-
-// MarshalText returns String: what encoding/json and log/slog show.
-func (c Cache) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // A CacheStore holds the entries of one or more caches, which share its room.
 // It is safe for concurrent use and prints without keys.

@@ -337,7 +337,7 @@ func TestCachePrintsNoKeys(t *testing.T) {
 	}
 	require.NotContains(t, out.String(), "top secret")
 	require.NotContains(t, out.String(), "0xc0")
-	require.Contains(t, out.String(), "data key cache with 1 entries")
+	require.Contains(t, out.String(), "data key cache")
 	require.Contains(t, out.String(), "cache store with 1 entries")
 }
 

@@ -89,14 +89,6 @@ func (k *failingKey) EncryptDataKey(_ context.Context, _ *Request, plaintext []b
 	return EncryptedDataKey{}, errors.New("it fails")
 }
 
-func TestADataKeyThatCannotBeWrappedIsCleared(t *testing.T) {
-	k := new(failingKey)
-	key, err := generateDataKey(t.Context(), k, &Request{Suite: suite.AES256GCM})
-	require.EqualError(t, err, "it fails")
-	require.Nil(t, key)
-	require.Equal(t, make([]byte, 32), k.given)
-}
-
 // A further key that keeps the data key against the contract has zeros.
 func TestDataKeysGivenToFurtherKeysAreCleared(t *testing.T) {
 	k := new(failingKey)

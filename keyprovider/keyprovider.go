@@ -31,15 +31,13 @@ package keyprovider
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
-	"reflect"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/suite"
 )
 
@@ -61,9 +59,13 @@ type Request struct {
 // does not print its key: fmt, log/slog and encoding/json show it redacted. Only
 // in an unexported field of another struct fmt gets past that.
 type DataKey struct {
+	redacted
 	Plaintext []byte // secret
 	Encrypted EncryptedDataKey
 }
+
+// redacted keeps the secrets of what embeds it out of logs.
+type redacted = provider.Redacted
 
 // A MasterKey protects data keys. Both methods may be called concurrently.
 type MasterKey interface {
@@ -93,40 +95,24 @@ type MasterKeyProvider interface {
 	DecryptDataKey(ctx context.Context, req *Request, keys []EncryptedDataKey) (*DataKey, error)
 }
 
-// String returns a text without the key.
-func (k DataKey) String() string {
-	return fmt.Sprintf("data key of %q (redacted)", k.Encrypted.ProviderID)
-}
-
-// Format writes String, whatever the verb.
-func (k DataKey) Format(s fmt.State, _ rune) { io.WriteString(s, k.String()) }
-
-// MarshalText returns String: what encoding/json and log/slog show.
-func (k DataKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
-
 // generateDataKey is GenerateDataKey of the raw keys: a random data key and what
 // k wraps it to.
 func generateDataKey(ctx context.Context, k MasterKey, req *Request) (*DataKey, error) {
-	if !req.Suite.Valid() {
-		return nil, fmt.Errorf("%w: %v", format.ErrUnsupportedSuite, req.Suite)
-	}
-	plaintext := make([]byte, req.Suite.KeySize())
-	rand.Read(plaintext) // never fails
-	edk, err := k.EncryptDataKey(ctx, req, plaintext)
-	if err != nil {
-		clear(plaintext)
-		return nil, err
-	}
-	return &DataKey{plaintext, edk}, nil
+	return dataKey(provider.Generate(req.Suite, func(plaintext []byte) (EncryptedDataKey, error) {
+		return k.EncryptDataKey(ctx, req, plaintext)
+	}))
 }
 
-// serialisedContext is what the raw keys bind data keys to.
-func serialisedContext(req *Request) ([]byte, error) {
-	b, err := format.AppendEncryptionContext(nil, req.EncryptionContext)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrEncryptionContext, err)
+// dataKey makes what provider.Generate and provider.Open return what providers
+// do.
+func dataKey(plaintext []byte, edk EncryptedDataKey, err error) (*DataKey, error) {
+	if failure, ok := err.(*provider.Failure); ok {
+		return nil, (*DecryptError)(failure)
 	}
-	return b, nil
+	if err != nil {
+		return nil, err
+	}
+	return &DataKey{Plaintext: plaintext, Encrypted: edk}, nil
 }
 
 // checkName reports whether a raw provider can have this namespace and name.
@@ -149,16 +135,3 @@ func checkName(namespace, name string) error {
 // maxName leaves room beside the name for what raw AES adds to it in the
 // 65,535 bytes that provider info can have.
 const maxName = 1<<16 - 1 - aesInfoSize
-
-// isNil reports whether an interface holds nothing to call a method on: nil,
-// or a nil pointer, as from a constructor whose error was not looked at.
-func isNil(v any) bool {
-	if v == nil {
-		return true
-	}
-	switch r := reflect.ValueOf(v); r.Kind() {
-	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan:
-		return r.IsNil()
-	}
-	return false
-}

@@ -14,6 +14,7 @@ import (
 	"sync"
 
 	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/suite"
 )
 
@@ -21,7 +22,7 @@ import (
 type defaultManager struct{ provider MasterKeyProvider }
 
 func (m defaultManager) EncryptionMaterials(ctx context.Context, req *EncryptionRequest) (*EncryptionMaterials, error) {
-	if isNil(m.provider) {
+	if provider.IsNil(m.provider) {
 		return nil, errNilProvider
 	}
 	id := req.Suite
@@ -70,7 +71,7 @@ func (m defaultManager) EncryptionMaterials(ctx context.Context, req *Encryption
 	if limit := req.MaxEncryptedDataKeys; limit > 0 && len(keys) > limit || len(keys) > format.MaxEncryptedDataKeys {
 		return nil, fmt.Errorf("%w: the provider has %d master keys", format.ErrTooManyDataKeys, len(keys))
 	}
-	if slices.ContainsFunc(keys, func(k MasterKey) bool { return isNil(k) }) {
+	if slices.ContainsFunc(keys, func(k MasterKey) bool { return provider.IsNil(k) }) {
 		return nil, errors.New("the provider has a nil master key")
 	}
 	generated, err := keys[0].GenerateDataKey(ctx, keyRequest)
@@ -89,7 +90,7 @@ func (m defaultManager) EncryptionMaterials(ctx context.Context, req *Encryption
 }
 
 func (m defaultManager) DecryptionMaterials(ctx context.Context, req *DecryptionRequest) (*DecryptionMaterials, error) {
-	if isNil(m.provider) {
+	if provider.IsNil(m.provider) {
 		return nil, errNilProvider
 	}
 	if !req.CommitmentPolicy.AllowsDecrypt(req.Suite) {

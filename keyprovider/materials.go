@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/suite"
 )
 
@@ -53,7 +53,7 @@ func (ManagerOnly) DecryptDataKey(context.Context, *Request, []EncryptedDataKey)
 //
 // It follows framework/default-cmm.md of the specification.
 func Materials(p MasterKeyProvider) MaterialsManager {
-	if m, ok := p.(MaterialsManager); ok && !isNil(p) {
+	if m, ok := p.(MaterialsManager); ok && !provider.IsNil(p) {
 		return m
 	}
 	return defaultManager{p}
@@ -72,6 +72,7 @@ type EncryptionRequest struct {
 // EncryptionMaterials are what a new message is made with. They do not print
 // their keys: fmt, log/slog and encoding/json show them redacted.
 type EncryptionMaterials struct {
+	redacted
 	Suite               suite.ID
 	EncryptionContext   map[string]string // the request's, and the verification key if the suite signs
 	RequiredContextKeys []string          // authenticated, not stored in the message
@@ -92,6 +93,7 @@ type DecryptionRequest struct {
 // DecryptionMaterials are what a message is read with. They do not print their
 // key: fmt, log/slog and encoding/json show them redacted.
 type DecryptionMaterials struct {
+	redacted
 	Suite               suite.ID
 	EncryptionContext   map[string]string // the stored pairs and the reproduced ones
 	RequiredContextKeys []string          // those that the message does not store
@@ -153,25 +155,3 @@ func missingKey(ec map[string]string, keys []string) (key string, missing bool) 
 	}
 	return "", false
 }
-
-// String returns a text without the keys.
-func (m EncryptionMaterials) String() string {
-	return fmt.Sprintf("encryption materials for %v with %d encrypted data keys (redacted)", m.Suite, len(m.EncryptedDataKeys))
-}
-
-// Format writes String, whatever the verb.
-func (m EncryptionMaterials) Format(s fmt.State, _ rune) { io.WriteString(s, m.String()) }
-
-// MarshalText returns String: what encoding/json and log/slog show.
-func (m EncryptionMaterials) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
-
-// String returns a text without the key.
-func (m DecryptionMaterials) String() string {
-	return fmt.Sprintf("decryption materials for %v (redacted)", m.Suite)
-}
-
-// Format writes String, whatever the verb.
-func (m DecryptionMaterials) Format(s fmt.State, _ rune) { io.WriteString(s, m.String()) }
-
-// MarshalText returns String: what encoding/json and log/slog show.
-func (m DecryptionMaterials) MarshalText() ([]byte, error) { return []byte(m.String()), nil }

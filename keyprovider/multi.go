@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/esdk-go/esdk/internal/provider"
 )
 
 // multi is the provider that [Multi] returns.
@@ -26,7 +28,7 @@ type multi struct{ children []MasterKeyProvider }
 func Multi(first MasterKeyProvider, others ...MasterKeyProvider) (MasterKeyProvider, error) {
 	m := &multi{append([]MasterKeyProvider{first}, others...)}
 	for i, p := range m.children {
-		if isNil(p) {
+		if provider.IsNil(p) {
 			return nil, fmt.Errorf("keyprovider: Multi: provider %d is nil", i+1)
 		}
 		if _, ok := p.(MaterialsManager); ok {
@@ -61,6 +63,9 @@ func (m *multi) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 		err = checkDataKey(key, req.Suite, err)
 		if err == nil {
 			return key, nil
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
 		}
 		var failure *DecryptError
 		switch {

@@ -9,8 +9,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/suite"
 )
 
@@ -24,6 +24,7 @@ const aesInfoSize = 4 + 4 + suite.IVSize
 //
 // It follows framework/raw-aes-keyring.md of the specification.
 type RawAES struct {
+	redacted
 	namespace, name string
 	// aead is a function because fmt shows fields of a value that another one
 	// holds unexported, key schedules too, but not what a function knows.
@@ -50,7 +51,7 @@ func NewRawAES(namespace, name string, key []byte) (*RawAES, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keyprovider: %w", err)
 	}
-	return &RawAES{namespace, name, func() cipher.AEAD { return aead }}, nil
+	return &RawAES{provider.Redact("raw AES key %q of %q", name, namespace), namespace, name, func() cipher.AEAD { return aead }}, nil
 }
 
 // MasterKeys returns k alone.
@@ -89,33 +90,28 @@ func (k RawAES) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 	if err != nil {
 		return nil, err
 	}
-	var failed causes
-	for i := range keys {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		edk := &keys[i]
+	return dataKey(provider.Open(ctx, k.String(), keys, func(edk *EncryptedDataKey) (provider.Unwrap, error) {
 		sizes, ok := bytes.CutPrefix(edk.ProviderInfo, []byte(k.name))
 		if edk.ProviderID != k.namespace || !ok || len(sizes) != aesInfoSize {
-			continue
+			return nil, nil
 		}
 		bits, ivSize := binary.BigEndian.Uint32(sizes), binary.BigEndian.Uint32(sizes[4:])
 		switch want := req.Suite.KeySize() + suite.TagSize; {
 		case bits != suite.TagSize*8:
-			failed.skip(i, edk, "tag of %d bits, need %d", bits, suite.TagSize*8)
+			return nil, fmt.Errorf("tag of %d bits, need %d", bits, suite.TagSize*8)
 		case ivSize != suite.IVSize:
-			failed.skip(i, edk, "IV of %d bytes, need %d", ivSize, suite.IVSize)
+			return nil, fmt.Errorf("IV of %d bytes, need %d", ivSize, suite.IVSize)
 		case len(edk.Ciphertext) != want:
-			failed.skip(i, edk, "wrapped in %d bytes, a data key for %v in %d", len(edk.Ciphertext), req.Suite, want)
-		default:
-			plaintext, err := k.aead().Open(nil, sizes[8:], edk.Ciphertext, aad)
-			if err == nil {
-				return &DataKey{plaintext, *edk}, nil
-			}
-			failed.try(i, edk, errUnwrapAES)
+			return nil, fmt.Errorf("wrapped in %d bytes, a data key for %v in %d", len(edk.Ciphertext), req.Suite, want)
 		}
-	}
-	return nil, failed.failure(k.String())
+		return func(context.Context) ([]byte, error) {
+			plaintext, err := k.aead().Open(nil, sizes[8:], edk.Ciphertext, aad)
+			if err != nil {
+				return nil, errUnwrapAES
+			}
+			return plaintext, nil
+		}, nil
+	}))
 }
 
 var errUnwrapAES = errors.New("not wrapped under this key and encryption context, or altered")
@@ -125,14 +121,5 @@ func (k RawAES) aad(req *Request) ([]byte, error) {
 	if k.aead == nil {
 		return nil, errors.New("the RawAES was not made by NewRawAES")
 	}
-	return serialisedContext(req)
+	return provider.AppendContext(nil, req.EncryptionContext)
 }
-
-// String names the key.
-func (k RawAES) String() string { return fmt.Sprintf("raw AES key %q of %q", k.name, k.namespace) }
-
-// Format writes String, whatever the verb.
-func (k RawAES) Format(s fmt.State, _ rune) { io.WriteString(s, k.String()) }
-
-// MarshalText returns String: what encoding/json and log/slog show.
-func (k RawAES) MarshalText() ([]byte, error) { return []byte(k.String()), nil }

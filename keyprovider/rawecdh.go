@@ -7,9 +7,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/esdk-go/esdk/internal/keywrap"
+	"github.com/esdk-go/esdk/internal/provider"
 )
 
 // RawECDH protects data keys with keys that two parties agree on by ECDH, each
@@ -36,8 +36,8 @@ import (
 // It follows framework/raw-ecdh-keyring.md and framework/key-agreement-schemas.md
 // of the specification.
 type RawECDH struct {
-	schema string // of String; "": not made by a constructor
-	curve  ecdh.Curve
+	redacted
+	curve ecdh.Curve // nil: not made by a constructor
 	// Compressed points; nil if the schema has none.
 	own, other []byte
 
@@ -68,11 +68,10 @@ func NewRawECDHStatic(sender *ecdh.PrivateKey, recipient *ecdh.PublicKey) (*RawE
 	if err != nil {
 		return nil, fmt.Errorf("keyprovider: %w", err)
 	}
-	return &RawECDH{
-		schema: "static", curve: agreement.Curve, own: agreement.Sender, other: agreement.Recipient,
-		encrypting: func() (keywrap.Agreement, []byte, error) { return agreement, bytes.Clone(secret), nil },
-		decrypting: func(keywrap.Agreement) ([]byte, error) { return bytes.Clone(secret), nil },
-	}, nil
+	k := newRawECDH("static", agreement.Curve, agreement.Sender, agreement.Recipient)
+	k.encrypting = func() (keywrap.Agreement, []byte, error) { return agreement, bytes.Clone(secret), nil }
+	k.decrypting = func(keywrap.Agreement) ([]byte, error) { return bytes.Clone(secret), nil }
+	return k, nil
 }
 
 // NewRawECDHEphemeral returns a provider that can only encrypt: to recipient,
@@ -92,7 +91,7 @@ func NewRawECDHEphemeral(recipient *ecdh.PublicKey) (*RawECDH, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keyprovider: recipient's public key: %w", err)
 	}
-	k := &RawECDH{schema: "ephemeral", curve: curve, other: keywrap.Compress(peer)}
+	k := newRawECDH("ephemeral", curve, nil, keywrap.Compress(peer))
 	k.encrypting = func() (keywrap.Agreement, []byte, error) {
 		sender, err := curve.GenerateKey(rand.Reader)
 		if err != nil {
@@ -120,7 +119,7 @@ func NewRawECDHDiscovery(recipient *ecdh.PrivateKey) (*RawECDH, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keyprovider: recipient's private key: %w", err)
 	}
-	k := &RawECDH{schema: "discovery", curve: curve, own: keywrap.Compress(priv.PublicKey())}
+	k := newRawECDH("discovery", curve, keywrap.Compress(priv.PublicKey()), nil)
 	k.decrypting = func(a keywrap.Agreement) ([]byte, error) {
 		sender, err := keywrap.Decompress(curve, a.Sender)
 		if err != nil {
@@ -141,7 +140,7 @@ func (k RawECDH) MasterKeys(context.Context, *Request) ([]MasterKey, error) {
 
 func (k RawECDH) checkEncrypting() error {
 	switch {
-	case k.schema == "":
+	case k.curve == nil:
 		return errNoECDH
 	case k.encrypting == nil:
 		return fmt.Errorf("%v has no recipient: %w", k, ErrDecryptOnly)
@@ -162,7 +161,7 @@ func (k RawECDH) EncryptDataKey(_ context.Context, req *Request, plaintext []byt
 	if err := k.checkEncrypting(); err != nil {
 		return EncryptedDataKey{}, err
 	}
-	ec, err := serialisedContext(req)
+	ec, err := provider.AppendContext(nil, req.EncryptionContext)
 	if err != nil {
 		return EncryptedDataKey{}, err
 	}
@@ -187,46 +186,33 @@ func (k RawECDH) EncryptDataKey(_ context.Context, req *Request, plaintext []byt
 // cannot.
 func (k RawECDH) DecryptDataKey(ctx context.Context, req *Request, keys []EncryptedDataKey) (*DataKey, error) {
 	switch {
-	case k.schema == "":
+	case k.curve == nil:
 		return nil, errNoECDH
 	case k.decrypting == nil:
 		return nil, &DecryptError{[]error{fmt.Errorf("%v can only encrypt: the recipient's private key decrypts", k)}}
 	}
-	ec, err := serialisedContext(req)
+	ec, err := provider.AppendContext(nil, req.EncryptionContext)
 	if err != nil {
 		return nil, err
 	}
-	var failed causes
-	for i := range keys {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		edk := &keys[i]
+	return dataKey(provider.Open(ctx, k.String(), keys, func(edk *EncryptedDataKey) (provider.Unwrap, error) {
 		if !keywrap.IsECDH(edk.ProviderID) {
-			continue
+			return nil, nil
 		}
 		agreement, err := keywrap.ParseAgreement(k.curve, edk.ProviderInfo)
-		if errors.Is(err, keywrap.ErrOtherCurve) {
-			continue
-		}
-		if err != nil {
-			failed.skip(i, edk, "%w", err)
-			continue
-		}
-		if !k.party(agreement) {
-			continue
+		switch {
+		case errors.Is(err, keywrap.ErrOtherCurve):
+			return nil, nil
+		case err != nil:
+			return nil, err
+		case !k.party(agreement):
+			return nil, nil
 		}
 		if want := keywrap.AgreementOverhead + req.Suite.KeySize(); len(edk.Ciphertext) != want { // before the costly part
-			failed.skip(i, edk, "wrapped in %d bytes, a data key for %v in %d", len(edk.Ciphertext), req.Suite, want)
-			continue
+			return nil, fmt.Errorf("wrapped in %d bytes, a data key for %v in %d", len(edk.Ciphertext), req.Suite, want)
 		}
-		plaintext, err := k.unwrap(agreement, ec, edk.Ciphertext)
-		if err == nil {
-			return &DataKey{plaintext, *edk}, nil
-		}
-		failed.try(i, edk, err)
-	}
-	return nil, failed.failure(k.String())
+		return func(context.Context) ([]byte, error) { return k.unwrap(agreement, ec, edk.Ciphertext) }, nil
+	}))
 }
 
 // party reports whether an agreement is one that k took part in: with whoever
@@ -247,24 +233,15 @@ func (k RawECDH) unwrap(a keywrap.Agreement, encryptionContext, ciphertext []byt
 	return a.Unwrap(secret, encryptionContext, ciphertext)
 }
 
-// String names the schema, the curve and the beginning of the compressed
-// points of its own public key and the other's, in hexadecimal.
-func (k RawECDH) String() string {
-	if k.schema == "" {
-		return "raw ECDH without keys"
+// newRawECDH returns a RawECDH that names the schema, the curve and the
+// beginning of the compressed points, in hexadecimal.
+func newRawECDH(schema string, curve ecdh.Curve, own, other []byte) *RawECDH {
+	name := fmt.Sprintf("raw ECDH (%s) on %v", schema, curve)
+	if own != nil {
+		name += fmt.Sprintf(" of %.8x", own)
 	}
-	s := fmt.Sprintf("raw ECDH (%s) on %v", k.schema, k.curve)
-	if k.own != nil {
-		s += fmt.Sprintf(" of %.8x", k.own)
+	if other != nil {
+		name += fmt.Sprintf(" with %.8x", other)
 	}
-	if k.other != nil {
-		s += fmt.Sprintf(" with %.8x", k.other)
-	}
-	return s
+	return &RawECDH{redacted: provider.Redact("%s", name), curve: curve, own: own, other: other}
 }
-
-// Format writes String, whatever the verb.
-func (k RawECDH) Format(s fmt.State, _ rune) { io.WriteString(s, k.String()) }
-
-// MarshalText returns String: what encoding/json and log/slog show.
-func (k RawECDH) MarshalText() ([]byte, error) { return []byte(k.String()), nil }

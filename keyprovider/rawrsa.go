@@ -11,7 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
+
+	"github.com/esdk-go/esdk/internal/provider"
 )
 
 // RSAPadding is the padding scheme of a [RawRSA]. The zero value is invalid,
@@ -74,6 +75,7 @@ func (p RSAPadding) hash() hash.Hash {
 //
 // It follows framework/raw-rsa-keyring.md of the specification.
 type RawRSA struct {
+	redacted
 	namespace, name string
 	pub             *rsa.PublicKey
 	priv            *rsa.PrivateKey
@@ -98,7 +100,7 @@ func NewRawRSA(namespace, name string, pub *rsa.PublicKey, priv *rsa.PrivateKey,
 	if padding < PKCS1v15 || padding > OAEPSHA512 {
 		return nil, fmt.Errorf("keyprovider: unknown %v", padding)
 	}
-	k := &RawRSA{namespace: namespace, name: name, padding: padding}
+	k := &RawRSA{redacted: provider.Redact("raw RSA key %q of %q", name, namespace), namespace: namespace, name: name, padding: padding}
 	var err error
 	if pub != nil {
 		if k.pub, err = copyPublicKey(pub); err != nil {
@@ -186,51 +188,30 @@ func (k RawRSA) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 	if k.priv == nil {
 		return nil, &DecryptError{[]error{fmt.Errorf("%v has no private key", k)}}
 	}
-	var failed causes
-	for i := range keys {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		edk := &keys[i]
+	return dataKey(provider.Open(ctx, k.String(), keys, func(edk *EncryptedDataKey) (provider.Unwrap, error) {
 		if edk.ProviderID != k.namespace || string(edk.ProviderInfo) != k.name {
-			continue
+			return nil, nil
 		}
 		if size := k.priv.Size(); len(edk.Ciphertext) != size { // before the costly part
-			failed.skip(i, edk, "wrapped in %d bytes, this key wraps in %d", len(edk.Ciphertext), size)
-			continue
+			return nil, fmt.Errorf("wrapped in %d bytes, this key wraps in %d", len(edk.Ciphertext), size)
 		}
-		plaintext, err := k.unwrap(edk.Ciphertext)
-		if err == nil && len(plaintext) != req.Suite.KeySize() {
-			clear(plaintext)
-			err = errUnwrapRSA // the same for all, so that it tells nothing apart
-		}
-		if err == nil {
-			return &DataKey{plaintext, *edk}, nil
-		}
-		failed.try(i, edk, err)
-	}
-	return nil, failed.failure(k.String())
+		return func(context.Context) ([]byte, error) { return k.unwrap(edk.Ciphertext, req.Suite.KeySize()) }, nil
+	}))
 }
 
+// errUnwrapRSA is the same for all causes, so that it tells nothing apart.
 var errUnwrapRSA = errors.New("not wrapped for this key and padding, or altered")
 
-func (k RawRSA) unwrap(ciphertext []byte) (plaintext []byte, err error) {
+// unwrap returns the data key, which must be of size bytes.
+func (k RawRSA) unwrap(ciphertext []byte, size int) (plaintext []byte, err error) {
 	if h := k.padding.hash(); h != nil {
 		plaintext, err = rsa.DecryptOAEP(h, nil, k.priv, ciphertext, nil)
 	} else {
 		plaintext, err = rsa.DecryptPKCS1v15(nil, k.priv, ciphertext)
 	}
-	if err != nil {
+	if err != nil || len(plaintext) != size {
+		clear(plaintext)
 		return nil, errUnwrapRSA
 	}
 	return plaintext, nil
 }
-
-// String names the key.
-func (k RawRSA) String() string { return fmt.Sprintf("raw RSA key %q of %q", k.name, k.namespace) }
-
-// Format writes String, whatever the verb.
-func (k RawRSA) Format(s fmt.State, _ rune) { io.WriteString(s, k.String()) }
-
-// MarshalText returns String: what encoding/json and log/slog show.
-func (k RawRSA) MarshalText() ([]byte, error) { return []byte(k.String()), nil }

@@ -142,11 +142,10 @@ func TestRedactedTextSaysWhatItIs(t *testing.T) {
 		value any
 		want  string
 	}{
-		{dataKey, `data key of "namespace" (redacted)`},
-		{&dataKey, `data key of "namespace" (redacted)`},
-		{keyprovider.EncryptionMaterials{Suite: id, EncryptedDataKeys: make([]keyprovider.EncryptedDataKey, 2)},
-			"encryption materials for ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY with 2 encrypted data keys (redacted)"},
-		{keyprovider.DecryptionMaterials{Suite: id}, "decryption materials for ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY (redacted)"},
+		{dataKey, "(redacted)"},
+		{&dataKey, "(redacted)"},
+		{keyprovider.EncryptionMaterials{Suite: id}, "(redacted)"},
+		{keyprovider.DecryptionMaterials{Suite: id}, "(redacted)"},
 		{newAES(t, "name", 32), `raw AES key "name" of "namespace"`},
 		{newRSA(t, "name", keyprovider.PKCS1v15), `raw RSA key "name" of "namespace"`},
 		{newStatic(t, ann, bob.PublicKey()), "raw ECDH (static) on P-256 of 03590857c9a572f3 with 026ef1699af84d04"},

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/provider"
 )
 
 // requireContext is the manager that [RequireContext] returns.
@@ -28,7 +29,7 @@ type requireContext struct {
 //
 // It follows framework/required-encryption-context-cmm.md of the specification.
 func RequireContext(p MasterKeyProvider, keys ...string) (MasterKeyProvider, error) {
-	if isNil(p) {
+	if provider.IsNil(p) {
 		return nil, errors.New("keyprovider: RequireContext of a nil provider")
 	}
 	if len(keys) == 0 {

@@ -158,20 +158,22 @@ func TestOnlyTheKeyStoreLinksDynamoDB(t *testing.T) {
 	}
 }
 
-// Imports point one way: suite, format, then keyprovider and internal/frame,
-// then the root; what is below knows nothing of what is above.
+// Imports point one way: suite, format, internal/provider, then keyprovider and
+// internal/frame, then the root; what is below knows nothing of what is above.
 func TestImportsPointOneWay(t *testing.T) {
 	allowed := map[string][]string{
 		"suite":                    {},
 		"format":                   {"suite"},
-		"keyprovider":              {"suite", "format", "internal/cache", "internal/keywrap"},
+		"internal/provider":        {"suite", "format"},
+		"internal/cache":           {"internal/provider"},
+		"keyprovider":              {"suite", "format", "internal/provider", "internal/cache", "internal/keywrap"},
 		"keyprovider/providertest": {"suite", "format", "keyprovider"},
 		"internal/frame":           {"suite", "format"},
 		"":                         {"suite", "format", "keyprovider", "internal/frame"},
-		"kms":                      {"suite", "format", "keyprovider", "internal/keywrap", "kms/internal/arn", "kms/internal/setup"},
-		"kms/hierarchical":         {"suite", "format", "keyprovider", "internal/cache", "internal/keywrap", "kms/internal/uuid"},
+		"kms":                      {"suite", "format", "keyprovider", "internal/provider", "internal/keywrap", "kms/internal/arn", "kms/internal/setup"},
+		"kms/hierarchical":         {"suite", "format", "keyprovider", "internal/provider", "internal/cache", "internal/keywrap", "kms/internal/uuid"},
 		"kms/kmstest":              {"format", "kms/hierarchical", "kms/internal/uuid"},
-		"kms/keystore":             {"kms", "kms/hierarchical", "kms/internal/arn", "kms/internal/setup", "kms/internal/uuid"},
+		"kms/keystore":             {"kms", "kms/hierarchical", "internal/provider", "kms/internal/arn", "kms/internal/setup", "kms/internal/uuid"},
 	}
 	for path, may := range allowed {
 		if _, err := os.Stat(filepath.Join(root, path)); os.IsNotExist(err) {

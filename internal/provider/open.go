@@ -1,0 +1,120 @@
+package provider
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/esdk-go/esdk/format"
+)
+
+// A Match looks at an encrypted data key without opening it. It returns
+//   - a function that opens it,
+//   - an error that says why it cannot be one of the provider's although it
+//     looks like one, or
+//   - neither, if it is another provider's.
+type Match func(edk *format.EncryptedDataKey) (Unwrap, error)
+
+// An Unwrap opens the encrypted data key that a [Match] looked at. The data key
+// is the caller's.
+type Unwrap func(ctx context.Context) (plaintext []byte, err error)
+
+// Open returns the first data key that opens, and its encrypted form, which is
+// a copy of that in keys. It tries those that match in their order. Once ctx is
+// done it returns ctx's error; if no data key opens, a *[Failure]. The name is
+// that of the provider, for the error if none matches.
+func Open(ctx context.Context, name string, keys []format.EncryptedDataKey, match Match) (plaintext []byte, edk format.EncryptedDataKey, err error) {
+	var failed causes
+	for i := range keys {
+		if err := ctx.Err(); err != nil {
+			return nil, format.EncryptedDataKey{}, err
+		}
+		unwrap, err := match(&keys[i])
+		switch {
+		case err != nil:
+			failed.skip(i, &keys[i], err)
+			continue
+		case unwrap == nil:
+			continue
+		}
+		plaintext, err := unwrap(ctx)
+		if err == nil {
+			return plaintext, keys[i], nil
+		}
+		if ctx.Err() != nil {
+			return nil, format.EncryptedDataKey{}, ctx.Err()
+		}
+		failed.try(i, &keys[i], err)
+	}
+	return nil, format.EncryptedDataKey{}, failed.of(name)
+}
+
+// A Failure says why no data key could be opened. It is a
+// *keyprovider.DecryptError before that package made it one.
+type Failure struct{ Causes []error }
+
+// maxCauses is how many causes Error prints, and how many skipped entries are
+// causes: a hostile message can have 65,535 entries.
+const maxCauses = 8
+
+// Error prints the first eight causes and the number of the others.
+func (e *Failure) Error() string {
+	var b strings.Builder
+	b.WriteString("no data key could be decrypted")
+	for i, cause := range e.Causes {
+		if i == maxCauses {
+			fmt.Fprintf(&b, "; and %d more", len(e.Causes)-i)
+			break
+		}
+		fmt.Fprintf(&b, "%s%v", []string{": ", "; "}[min(i, 1)], cause)
+	}
+	return b.String()
+}
+
+// causes collects why a provider opened no encrypted data key.
+type causes struct {
+	tried   []error
+	skipped []error // the first maxCauses
+	more    int     // skipped ones beyond those
+}
+
+// try records that the entry at index i was tried in vain.
+func (c *causes) try(i int, edk *format.EncryptedDataKey, err error) {
+	c.tried = append(c.tried, &cause{i, edk.ProviderID, err})
+}
+
+// skip records that the entry at index i was not tried.
+func (c *causes) skip(i int, edk *format.EncryptedDataKey, err error) {
+	if len(c.skipped) == maxCauses {
+		c.more++
+		return
+	}
+	c.skipped = append(c.skipped, &cause{i, edk.ProviderID, fmt.Errorf("skipped: %w", err)})
+}
+
+// of is the failure of the provider called name.
+func (c *causes) of(name string) *Failure {
+	all := c.tried
+	if len(all) == 0 {
+		all = append(all, fmt.Errorf("%s: %w", name, ErrNoMatch))
+	}
+	all = append(all, c.skipped...)
+	if c.more > 0 {
+		all = append(all, fmt.Errorf("%d more encrypted data keys skipped", c.more))
+	}
+	return &Failure{all}
+}
+
+// A cause is what happened to one entry. It is put into words when they are
+// asked for: there can be 65,535 of them.
+type cause struct {
+	index      int
+	providerID string
+	err        error
+}
+
+func (e *cause) Error() string {
+	return fmt.Sprintf("encrypted data key %d (%.100q): %v", e.index+1, e.providerID, e.err)
+}
+
+func (e *cause) Unwrap() error { return e.err }

@@ -1,0 +1,126 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/suite"
+)
+
+// entries returns encrypted data keys whose provider IDs are the given ones.
+func entries(ids ...string) []format.EncryptedDataKey {
+	keys := make([]format.EncryptedDataKey, len(ids))
+	for i, id := range ids {
+		keys[i] = format.EncryptedDataKey{ProviderID: id, Ciphertext: []byte{byte(i)}}
+	}
+	return keys
+}
+
+var errWrong = errors.New("wrong key")
+
+// match does what the provider ID of an entry says, and counts in calls.
+func match(calls map[string]int) Match {
+	return func(edk *format.EncryptedDataKey) (Unwrap, error) {
+		calls[edk.ProviderID]++
+		switch edk.ProviderID {
+		case "foreign":
+			return nil, nil
+		case "malformed":
+			return nil, errors.New("no IV")
+		}
+		return func(context.Context) ([]byte, error) {
+			calls["unwrap "+edk.ProviderID]++
+			if edk.ProviderID == "wrong" {
+				return nil, errWrong
+			}
+			return []byte("key"), nil
+		}, nil
+	}
+}
+
+func TestOpenReturnsTheFirstDataKeyThatOpens(t *testing.T) {
+	calls := map[string]int{}
+	keys := entries("foreign", "malformed", "wrong", "good", "wrong", "good")
+	plaintext, edk, err := Open(t.Context(), "name", keys, match(calls))
+	require.NoError(t, err)
+	require.Equal(t, "key", string(plaintext))
+	require.Equal(t, keys[3], edk)
+	require.Equal(t, map[string]int{"foreign": 1, "malformed": 1, "wrong": 1, "unwrap wrong": 1, "good": 1, "unwrap good": 1}, calls)
+}
+
+func TestFailureNamesEachEntryThatWasTriedAndTheFirstSkipped(t *testing.T) {
+	var failure *Failure
+	plaintext, edk, err := Open(t.Context(), "name", entries("foreign", "malformed", "wrong", "wrong"), match(map[string]int{}))
+	require.ErrorAs(t, err, &failure)
+	require.Nil(t, plaintext)
+	require.Zero(t, edk)
+	require.Len(t, failure.Causes, 3)
+	require.EqualError(t, failure.Causes[0], `encrypted data key 3 ("wrong"): wrong key`)
+	require.ErrorIs(t, failure.Causes[0], errWrong)
+	require.EqualError(t, failure.Causes[1], `encrypted data key 4 ("wrong"): wrong key`)
+	require.EqualError(t, failure.Causes[2], `encrypted data key 2 ("malformed"): skipped: no IV`)
+	require.EqualError(t, err, `no data key could be decrypted: encrypted data key 3 ("wrong"): wrong key; encrypted data key 4 ("wrong"): wrong key; encrypted data key 2 ("malformed"): skipped: no IV`)
+}
+
+func TestFailureWhereNothingWasTriedIsNoMatch(t *testing.T) {
+	for _, keys := range [][]format.EncryptedDataKey{nil, entries("foreign"), entries("malformed")} {
+		var failure *Failure
+		_, _, err := Open(t.Context(), "name", keys, match(map[string]int{}))
+		require.ErrorAs(t, err, &failure)
+		require.ErrorIs(t, failure.Causes[0], ErrNoMatch)
+		require.ErrorContains(t, failure.Causes[0], "name: ")
+	}
+}
+
+// A done ctx is the error, whether it ends before an entry or while one is
+// being opened, and no other entry is looked at.
+func TestOpenEndsWithTheContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	calls := 0
+	_, _, err := Open(ctx, "name", entries("a", "b"), func(*format.EncryptedDataKey) (Unwrap, error) {
+		calls++
+		return func(got context.Context) ([]byte, error) {
+			require.Equal(t, ctx, got)
+			cancel()
+			return nil, errors.New("the call was given up")
+		}, nil
+	})
+	require.Equal(t, context.Canceled, err)
+	require.Equal(t, 1, calls)
+
+	foreign := 0
+	ctx, cancel = context.WithCancel(t.Context())
+	_, _, err = Open(ctx, "name", entries("a", "b"), func(*format.EncryptedDataKey) (Unwrap, error) {
+		foreign++
+		cancel()
+		return nil, nil
+	})
+	require.Equal(t, context.Canceled, err)
+	require.Equal(t, 1, foreign)
+}
+
+func TestGenerateClearsADataKeyThatCannotBeWrapped(t *testing.T) {
+	var given []byte
+	plaintext, edk, err := Generate(suite.AES192GCM, func(plaintext []byte) (format.EncryptedDataKey, error) {
+		require.NotEqual(t, make([]byte, 24), plaintext)
+		given = plaintext
+		return format.EncryptedDataKey{ProviderID: "half"}, errWrong
+	})
+	require.Equal(t, errWrong, err)
+	require.Nil(t, plaintext)
+	require.Zero(t, edk)
+	require.Equal(t, make([]byte, 24), given)
+}
+
+func TestIsNilSeesPointersThatAreNil(t *testing.T) {
+	require.True(t, IsNil(nil))
+	require.True(t, IsNil((*int)(nil)))
+	require.True(t, IsNil((func())(nil)))
+	require.True(t, IsNil(map[string]int(nil)))
+	require.False(t, IsNil(new(int)))
+	require.False(t, IsNil(struct{}{}))
+}

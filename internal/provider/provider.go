@@ -1,0 +1,64 @@
+// Package provider has what more than one provider of data keys needs: opening
+// the encrypted data keys of a message in order ([Open]), generating data keys
+// ([Generate]), the serialised encryption context ([AppendContext]), keeping
+// secrets out of logs ([Redacted]).
+//
+// Package keyprovider imports it, so that it knows nothing of that package's
+// types: its functions return the parts of a keyprovider.DataKey, and a
+// [Failure] for a keyprovider.DecryptError.
+package provider
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/suite"
+)
+
+// Package keyprovider exports these.
+var (
+	ErrNoMatch           = errors.New("no encrypted data key of the message is for this provider")
+	ErrEncryptionContext = errors.New("encryption context")
+)
+
+// Generate returns a random data key for the suite and its wrapped form, which
+// wrap makes. If wrap fails, the data key is cleared.
+func Generate(id suite.ID, wrap func(plaintext []byte) (format.EncryptedDataKey, error)) (plaintext []byte, edk format.EncryptedDataKey, err error) {
+	if !id.Valid() {
+		return nil, edk, fmt.Errorf("%w: %v", format.ErrUnsupportedSuite, id)
+	}
+	plaintext = make([]byte, id.KeySize())
+	rand.Read(plaintext) // never fails
+	if edk, err = wrap(plaintext); err != nil {
+		clear(plaintext)
+		return nil, format.EncryptedDataKey{}, err
+	}
+	return plaintext, edk, nil
+}
+
+// AppendContext appends the serialised encryption context, to which providers
+// bind data keys. If it cannot be serialised the error wraps
+// ErrEncryptionContext.
+func AppendContext(b []byte, ec map[string]string) ([]byte, error) {
+	b, err := format.AppendEncryptionContext(b, ec)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrEncryptionContext, err)
+	}
+	return b, nil
+}
+
+// IsNil reports whether an interface holds nothing to call a method on: nil,
+// or a nil pointer, as from a constructor whose error was not looked at.
+func IsNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan:
+		return r.IsNil()
+	}
+	return false
+}
