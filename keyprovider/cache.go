@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"sync/atomic"
 	"time"
 
@@ -120,7 +119,7 @@ func NewCache(p MasterKeyProvider, opts CacheOptions) (*Cache, error) {
 		return nil, fmt.Errorf("keyprovider: NewCache: negative MaxEntries: %d", opts.MaxEntries)
 	case opts.MaxEntries > 0 && opts.Store != nil:
 		return nil, errors.New("keyprovider: NewCache: MaxEntries for a Store that has its own")
-	case opts.Store != nil && opts.Store.Internal() == nil:
+	case opts.Store != nil && !(*cache.Store)(opts.Store).Valid():
 		return nil, errors.New("keyprovider: NewCache: the Store was not made by NewCacheStore")
 	case opts.GracePeriod >= opts.MaxAge:
 		return nil, fmt.Errorf("keyprovider: NewCache: GracePeriod %v is not less than MaxAge %v", opts.GracePeriod, opts.MaxAge)
@@ -138,18 +137,21 @@ func NewCache(p MasterKeyProvider, opts CacheOptions) (*Cache, error) {
 		opts.Store = NewCacheStore(opts.MaxEntries)
 	}
 	grace, interval := cache.GracePeriod(opts.GracePeriod, opts.MaxAge)
-	return &Cache{redacted: provider.Redact("data key cache"), c: &caching{
+	c := &caching{
 		inner:     Materials(p),
 		partition: opts.Partition,
 		options:   opts,
-		view: opts.Store.s.View(cache.Options{
+		view: (*cache.Store)(opts.Store).View(cache.Options{
 			Partition: opts.Partition,
 			MaxAge:    opts.MaxAge,
 			Grace:     grace,
 			Interval:  interval,
 			Limit:     cache.Usage{Messages: opts.MaxMessages, Bytes: opts.MaxBytes},
 		}),
-	}}, nil
+	}
+	return &Cache{redacted: provider.RedactAs(func() string {
+		return fmt.Sprintf("data key cache with %d entries", c.view.Stats().Entries)
+	}), c: c}, nil
 }
 
 // EncryptionMaterials returns materials from the cache, or from the manager
@@ -295,41 +297,19 @@ func (c Cache) Stats() CacheStats {
 }
 
 // A CacheStore holds the entries of one or more caches, which share its room.
-// It is safe for concurrent use and prints without keys.
+// [NewCacheStore] makes it. It is safe for concurrent use and prints without
+// keys.
 //
 // It follows framework/synchronized-local-cryptographic-materials-cache.md of
 // the specification.
-type CacheStore struct{ s *cache.Store }
+type CacheStore cache.Store // so that this module's other caches can convert it
 
 // NewCacheStore returns a store for up to maxEntries data keys. If that is not
 // positive it keeps none. Give it to caches by CacheOptions.Store, and to
 // hierarchical providers, each of whose branch keys takes the room of a data
 // key, by hierarchical.Options.CacheStore.
-func NewCacheStore(maxEntries int) *CacheStore { return &CacheStore{cache.New(maxEntries)} }
-
-// Internal returns what holds the entries, or nil if the CacheStore was not
-// made by [NewCacheStore]. It is for the caches of this module's other packages,
-// such as that of hierarchical.New: nobody else can use the result.
-func (s CacheStore) Internal() *cache.Store { return s.s }
+func NewCacheStore(maxEntries int) *CacheStore { return (*CacheStore)(cache.New(maxEntries)) }
 
 // Purge removes the entries of all caches and clears their data keys. Calls
 // that are under way end as they would, but what they bring is not kept.
-func (s CacheStore) Purge() {
-	if s.s != nil {
-		s.s.Purge()
-	}
-}
-
-// String returns a text without keys.
-func (s CacheStore) String() string {
-	if s.s == nil {
-		return "cache store"
-	}
-	return fmt.Sprintf("cache store with %d entries", s.s.Len())
-}
-
-// Format writes String, whatever the verb.
-func (s CacheStore) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
-
-// MarshalText returns String: what encoding/json and log/slog show.
-func (s CacheStore) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+func (s *CacheStore) Purge() { (*cache.Store)(s).Purge() }

@@ -18,9 +18,12 @@ package cache
 import (
 	"container/heap"
 	"container/list"
+	"fmt"
 	"math"
 	"sync"
 	"time"
+
+	"github.com/esdk-go/esdk/internal/provider"
 )
 
 // An ID identifies an entry: the hash of a cache entry identifier formula, and
@@ -46,8 +49,13 @@ func (u Usage) plus(more, limit Usage) (Usage, bool) {
 	return Usage{u.Messages + more.Messages, u.Bytes + more.Bytes}, true
 }
 
-// A Store holds the entries of one or more views. It is safe for concurrent use.
+// redacted keeps fmt from following the pointers of what embeds it, unlocked.
+type redacted = provider.Redacted
+
+// A Store holds the entries of one or more views. It is safe for concurrent
+// use. [New] makes it.
 type Store struct {
+	redacted
 	mu       sync.Mutex
 	capacity int
 	entries  map[ID]*entry
@@ -77,8 +85,14 @@ type entry struct {
 // New returns an empty store for up to capacity entries. It keeps nothing if
 // that is not positive.
 func New(capacity int) *Store {
-	return &Store{capacity: capacity, entries: map[ID]*entry{}, flights: map[ID]*flight{}}
+	s := &Store{capacity: capacity, entries: map[ID]*entry{}, flights: map[ID]*flight{}}
+	s.redacted = provider.RedactAs(func() string { return fmt.Sprintf("cache store with %d entries", s.Len()) })
+	return s
 }
+
+// Valid reports whether New made the store: keyprovider.CacheStore is a Store
+// that anybody can declare.
+func (s *Store) Valid() bool { return s.entries != nil }
 
 // Purge removes all entries. What is being called for now will not be kept.
 func (s *Store) Purge() {

@@ -14,17 +14,24 @@ import (
 // fmt does not follow: behind a second pointer or in a function.
 //
 // Packages embed it under an unexported name: type redacted = provider.Redacted.
-type Redacted struct{ text string }
+type Redacted struct{ text func() string }
 
 // Redact returns a Redacted with this text.
-func Redact(format string, args ...any) Redacted { return Redacted{fmt.Sprintf(format, args...)} }
+func Redact(format string, args ...any) Redacted {
+	text := fmt.Sprintf(format, args...)
+	return RedactAs(func() string { return text })
+}
+
+// RedactAs returns a Redacted whose text is what the function returns at the
+// time.
+func RedactAs(text func() string) Redacted { return Redacted{text} }
 
 // String returns the text.
 func (r Redacted) String() string {
-	if r.text == "" {
+	if r.text == nil {
 		return "(redacted)"
 	}
-	return r.text
+	return r.text()
 }
 
 // Format writes the text, whatever the verb.

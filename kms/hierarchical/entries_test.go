@@ -78,7 +78,7 @@ func TestDefaults(t *testing.T) {
 	for set, want := range map[time.Duration]time.Duration{0: 10 * time.Second, -1: 0, time.Minute: time.Minute} {
 		p, err := New(nameOnly{}, Options{BranchKeyID: "key", MaxAge: time.Hour, GracePeriod: set})
 		require.NoError(t, err)
-		view := keyprovider.NewCacheStore(1).Internal().View(cache.Options{Partition: p.partition, MaxAge: time.Hour, Grace: want, Interval: want / 10})
+		view := (*cache.Store)(keyprovider.NewCacheStore(1)).View(cache.Options{Partition: p.partition, MaxAge: time.Hour, Grace: want, Interval: want / 10})
 		require.Equal(t, settings(view), settings(p.view))
 	}
 }
@@ -121,7 +121,7 @@ func TestProviderAsksTheStoreIfTheEntryIsOfAnotherKind(t *testing.T) {
 	p, err := New(oneKey{}, Options{BranchKeyID: "key", MaxAge: time.Hour, Partition: "p", CacheStore: shared})
 	require.NoError(t, err)
 	defer p.Purge()
-	view := shared.Internal().View(cache.Options{Partition: "p", MaxAge: time.Hour})
+	view := (*cache.Store)(shared).View(cache.Options{Partition: "p", MaxAge: time.Hour})
 	_, err = view.Get(t.Context(), cache.Key{ID: branchKeyEntry("p", "store", "key", nil)}, bringsOther{})
 	require.NoError(t, err)
 	call := &branchKeyCall{p: p, id: "key"}

@@ -158,7 +158,7 @@ func New(store Store, opts Options) (*Provider, error) {
 		return nil, fmt.Errorf("hierarchical: negative MaxEntries: %d", opts.MaxEntries)
 	case opts.MaxEntries > 0 && opts.CacheStore != nil:
 		return nil, errors.New("hierarchical: both MaxEntries and CacheStore are set; the CacheStore has a size of its own")
-	case opts.CacheStore != nil && opts.CacheStore.Internal() == nil:
+	case opts.CacheStore != nil && !(*cache.Store)(opts.CacheStore).Valid():
 		return nil, errors.New("hierarchical: the CacheStore was not made by keyprovider.NewCacheStore")
 	}
 	if opts.BranchKeyID != "" {
@@ -184,7 +184,7 @@ func New(store Store, opts Options) (*Provider, error) {
 		counts:      &counts{},
 		id:          opts.BranchKeyID,
 		idFor:       opts.BranchKeyIDFor,
-		view: opts.CacheStore.Internal().View(cache.Options{
+		view: (*cache.Store)(opts.CacheStore).View(cache.Options{
 			Partition: opts.Partition,
 			MaxAge:    opts.MaxAge,
 			Grace:     grace,
