@@ -40,6 +40,7 @@ func TestCachedMaterialsAreCopies(t *testing.T) {
 		require.NoError(t, err)
 		wantRead := *read
 		wantRead.EncryptionContext, wantRead.DataKey = maps.Clone(read.EncryptionContext), bytes.Clone(read.DataKey)
+		wantRead.OpenedBy = &want.EncryptedDataKeys[0]
 		for range 3 { // the first were those of the provider, the others those of the cache
 			clear(req.EncryptionContext)
 			req.RequiredContextKeys[0] = "x"
@@ -62,6 +63,8 @@ func TestCachedMaterialsAreCopies(t *testing.T) {
 			clear(read.DataKey)
 			read.EncryptionContext["a"] = "changed"
 			read.VerificationKey = nil
+			clear(read.OpenedBy.ProviderInfo)
+			clear(read.OpenedBy.Ciphertext)
 			toRead = decryption()
 			read, err = c.DecryptionMaterials(bg, toRead)
 			require.NoError(t, err)

@@ -164,5 +164,8 @@ func (m *DecryptionMaterials) clone() DecryptionMaterials {
 	c.EncryptionContext = maps.Clone(m.EncryptionContext)
 	c.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
 	c.DataKey = bytes.Clone(m.DataKey)
+	if m.OpenedBy != nil {
+		c.OpenedBy = &EncryptedDataKey{ProviderID: m.OpenedBy.ProviderID, ProviderInfo: bytes.Clone(m.OpenedBy.ProviderInfo), Ciphertext: bytes.Clone(m.OpenedBy.Ciphertext)}
+	}
 	return c
 }

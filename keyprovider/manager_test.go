@@ -435,7 +435,7 @@ func newPublicKey(t testing.TB, s suite.ID) string {
 func TestDecryptionMaterials(t *testing.T) {
 	const signing = suite.AES256GCMHKDFSHA512CommitKeyECDSAP384
 	public := newPublicKey(t, signing)
-	entries := []keyprovider.EncryptedDataKey{{ProviderID: "x"}, {ProviderID: "y"}}
+	entries := []keyprovider.EncryptedDataKey{{ProviderID: "x", Ciphertext: []byte("1")}, {ProviderID: "y", Ciphertext: []byte("2")}}
 	all := map[string]string{"stored": "1", "both": "2", "z": "3", "b": "4", format.PublicKeyField: public}
 	key := &keyprovider.DataKey{Plaintext: aesKey(32), Encrypted: entries[1]}
 	p := &stub{decrypt: func(_ context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
@@ -455,6 +455,7 @@ func TestDecryptionMaterials(t *testing.T) {
 	require.Equal(t, aesKey(32), materials.DataKey)
 	require.Equal(t, all, materials.EncryptionContext)
 	require.Equal(t, []string{"b", "z"}, materials.RequiredContextKeys)
+	require.Equal(t, &entries[1], materials.OpenedBy)
 	require.Equal(t, public, encodePublicKey(t, materials.VerificationKey))
 	require.Equal(t, map[string]string{"stored": "1", "both": "2", format.PublicKeyField: public}, stored, "not changed")
 	require.Equal(t, map[string]string{"both": "2", "z": "3", "b": "4"}, reproduced, "not changed")
@@ -464,6 +465,7 @@ func TestDecryptionMaterialsOfAnUnsignedSuiteHaveNoVerificationKey(t *testing.T)
 	materials, err := decryptionMaterials(t, &stub{dataKey: &keyprovider.DataKey{Plaintext: aesKey(32)}}, &keyprovider.DecryptionRequest{Suite: id})
 	require.NoError(t, err)
 	require.Nil(t, materials.VerificationKey)
+	require.Nil(t, materials.OpenedBy, "the provider did not say")
 	require.Empty(t, materials.RequiredContextKeys)
 }
 

@@ -99,6 +99,7 @@ type DecryptionMaterials struct {
 	RequiredContextKeys []string          // those that the message does not store
 	DataKey             []byte            // secret
 	VerificationKey     *ecdsa.PublicKey  // on the suite's curve; nil if it does not sign
+	OpenedBy            *EncryptedDataKey // the one that held DataKey; nil if the manager does not know
 }
 
 // Context returns the encryption context that the request's data key is bound

@@ -88,6 +88,13 @@ func TestKeysPrintNowhere(t *testing.T) {
 		"struct with a pointer to keys": struct {
 			M *keyprovider.EncryptionMaterials
 		}{signed},
+		"struct with unexported fields": struct {
+			a keyprovider.RawAES
+			r keyprovider.RawRSA
+			e keyprovider.RawECDH
+			p keyprovider.MasterKeyProvider
+			c *keyprovider.Cache
+		}{*aes, *rsa, *static, aes, newCache(t, aes, keyprovider.CacheOptions{})},
 	}
 
 	forbidden := secrets("data or wrapping key", aesKey(32))

@@ -81,9 +81,11 @@ func (m *requireContext) DecryptionMaterials(ctx context.Context, req *Decryptio
 	if materials == nil {
 		return nil, errNoMaterials
 	}
-	if k, missing := missingKey(materials.EncryptionContext, m.keys); missing {
-		clear(materials.DataKey)
-		return nil, fmt.Errorf("%w: the materials manager dropped the key %q", ErrEncryptionContext, k)
+	for _, k := range m.keys {
+		if v, ok := materials.EncryptionContext[k]; !ok || v != req.ReproducedContext[k] {
+			clear(materials.DataKey)
+			return nil, fmt.Errorf("%w: the materials manager dropped or changed the pair of the key %q", ErrEncryptionContext, k)
+		}
 	}
 	return materials, nil
 }

@@ -129,16 +129,46 @@ func TestMaterialsThatDropARequiredKeyAreRefusedAndCleared(t *testing.T) {
 	require.ErrorContains(t, err, `did not keep the key "key" required`)
 	require.Equal(t, make([]byte, 32), dataKey)
 
-	dataKey = nil
-	inner.decryption = func(m *keyprovider.DecryptionMaterials) *keyprovider.DecryptionMaterials {
-		dataKey = m.DataKey
-		m.EncryptionContext = map[string]string{}
-		return m
+	for _, altered := range []map[string]string{{}, {"key": "2"}} {
+		dataKey = nil
+		inner.decryption = func(m *keyprovider.DecryptionMaterials) *keyprovider.DecryptionMaterials {
+			dataKey = m.DataKey
+			m.EncryptionContext = altered
+			return m
+		}
+		_, err = decryptionMaterials(t, p, &keyprovider.DecryptionRequest{Suite: id, EncryptedDataKeys: good.EncryptedDataKeys, ReproducedContext: ec})
+		require.ErrorIs(t, err, keyprovider.ErrEncryptionContext)
+		require.ErrorContains(t, err, `the pair of the key "key"`)
+		require.Equal(t, make([]byte, 32), dataKey)
 	}
-	_, err = decryptionMaterials(t, p, &keyprovider.DecryptionRequest{Suite: id, EncryptedDataKeys: good.EncryptedDataKeys, ReproducedContext: ec})
-	require.ErrorIs(t, err, keyprovider.ErrEncryptionContext)
-	require.ErrorContains(t, err, `dropped the key "key"`)
-	require.Equal(t, make([]byte, 32), dataKey)
+}
+
+// A key is missing if the caller does not give it, whether the message stores
+// its pair or not; with it, each message opens.
+func TestRequireContextDemandsTheKeyForEveryMessage(t *testing.T) {
+	plain := newAES(t, "name", 32)
+	ec := map[string]string{"key": "1"}
+	p := requireContext(t, plain, "key")
+	for _, stored := range []map[string]string{nil, ec} {
+		writer := keyprovider.MasterKeyProvider(p)
+		if stored != nil {
+			writer = plain
+		}
+		written, err := encryptionMaterials(t, writer, &keyprovider.EncryptionRequest{Suite: id, EncryptionContext: ec})
+		require.NoError(t, err)
+		req := &keyprovider.DecryptionRequest{Suite: id, EncryptedDataKeys: written.EncryptedDataKeys, EncryptionContext: stored}
+		_, err = decryptionMaterials(t, p, req)
+		require.ErrorIs(t, err, keyprovider.ErrEncryptionContext)
+		require.ErrorContains(t, err, `"key"`)
+		req.ReproducedContext = ec
+		read, err := decryptionMaterials(t, p, req)
+		require.NoError(t, err)
+		require.Equal(t, written.DataKey, read.DataKey)
+		require.Equal(t, &written.EncryptedDataKeys[0], read.OpenedBy)
+		req.ReproducedContext = map[string]string{"key": "2"}
+		_, err = decryptionMaterials(t, p, req)
+		require.Error(t, err)
+	}
 }
 
 func TestRequireContextOverAManagerThatReturnsNothing(t *testing.T) {
