@@ -108,11 +108,12 @@ func TestCacheIdentifiersSeparateRequests(t *testing.T) {
 	require.Equal(t, "encryption: all required", seen[a])
 }
 
-// What would be hashed alike, as the formula does not say where the encrypted
-// data keys end, is not the same entry.
+// What would be hashed alike, as the formulas do not say where each part ends,
+// is not the same entry.
 func TestCacheIdentifiersDelimitWhatTheFormulaDoesNot(t *testing.T) {
 	id := suite.AES256GCMHKDFSHA512CommitKey
-	// The separator and the context {key: value} of one are
+	// The formula does not say where the encrypted data keys end. The separator
+	// and the context {key: value} of one are
 	//   00 0001 0102 key 0001 00
 	// and the same bytes are another encrypted data key of two,
 	//   0000 0101 (02 key[:256]) 0002 (00 01), the separator 00, and no context.
@@ -122,6 +123,15 @@ func TestCacheIdentifiersDelimitWhatTheFormulaDoesNot(t *testing.T) {
 	a, ok := decryptionID("p", one)
 	require.True(t, ok)
 	b, ok := decryptionID("p", two)
+	require.True(t, ok)
+	require.Equal(t, a.Sum, b.Sum)
+	require.NotEqual(t, a, b)
+
+	// Nor does it say where the partition ends: no suite, 00 00 00, and the
+	// context {a: 00 00 00} of one are another partition and no suite of two.
+	a, ok = encryptionID("p", &EncryptionRequest{EncryptionContext: map[string]string{"a": "\x00\x00\x00"}})
+	require.True(t, ok)
+	b, ok = encryptionID("p\x00\x00\x00\x00\x01\x00\x01a\x00\x03", &EncryptionRequest{})
 	require.True(t, ok)
 	require.Equal(t, a.Sum, b.Sum)
 	require.NotEqual(t, a, b)

@@ -96,3 +96,17 @@ func TestDataKeysGivenToFurtherKeysAreCleared(t *testing.T) {
 	require.EqualError(t, err, "master key 2: it fails")
 	require.Equal(t, make([]byte, 16), k.given)
 }
+
+func TestWhatRSADecryptsIsClearedUnlessItIsADataKey(t *testing.T) {
+	plaintext := []byte("sixteen letters.")
+	key, err := sized(plaintext, nil, 16)
+	require.NoError(t, err)
+	require.Equal(t, "sixteen letters.", string(key))
+	for _, size := range []int{0, 15, 17, 32} {
+		plaintext := []byte("sixteen letters.")
+		key, err := sized(plaintext, nil, size)
+		require.Equal(t, errUnwrapRSA, err)
+		require.Nil(t, key)
+		require.Equal(t, make([]byte, 16), plaintext)
+	}
+}

@@ -209,6 +209,12 @@ func (k RawRSA) unwrap(ciphertext []byte, size int) (plaintext []byte, err error
 	} else {
 		plaintext, err = rsa.DecryptPKCS1v15(nil, k.priv, ciphertext)
 	}
+	return sized(plaintext, err, size)
+}
+
+// sized returns the plaintext that RSA decrypted, if there was no error and it
+// is of size bytes. It clears any other.
+func sized(plaintext []byte, err error, size int) ([]byte, error) {
 	if err != nil || len(plaintext) != size {
 		clear(plaintext)
 		return nil, errUnwrapRSA

@@ -372,3 +372,32 @@ func TestRefreshThatFailsCountsAsUse(t *testing.T) {
 		require.Equal(t, cache.Stats{Expirations: 1, RefreshFailures: 1}, u.Stats())
 	})
 }
+
+// A view does not fall back to an entry that another view may still use.
+func TestRefreshThatFailsAfterTheViewsOwnMaxAge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := cache.New(10)
+		lax := newUser(s, cache.Options{MaxAge: time.Hour})
+		strict := newUser(s, cache.Options{MaxAge: time.Minute, Grace: 10 * time.Second, Interval: time.Second})
+		boom := errors.New("boom")
+		strict.load = func(context.Context) (cache.Value, error) { time.Sleep(10 * time.Second); return nil, boom }
+		lax.want(t, 1, 0, cache.Loaded)
+		time.Sleep(50 * time.Second)
+		_, err := strict.get(bg, 1, cache.Usage{})
+		require.ErrorIs(t, err, boom, "the entry is a minute old by then")
+		require.Zero(t, strict.Stats().RefreshFailures)
+		lax.want(t, 1, 0, cache.Hit)
+	})
+}
+
+// Two IDs with one hash are two entries.
+func TestIDsWithUnequalPartsAreNotTheSame(t *testing.T) {
+	u := newUser(cache.New(10), cache.Options{})
+	for _, want := range []cache.Outcome{cache.Loaded, cache.Hit} {
+		for i := range uint32(3) {
+			got, err := u.Get(bg, cache.Key{ID: cache.ID{Parts: [3]uint32{1, i, 0}}}, &request{u: u})
+			require.NoError(t, err)
+			require.Equal(t, want, got)
+		}
+	}
+}

@@ -143,6 +143,49 @@ func TestTheLeadIsPassedOn(t *testing.T) {
 	})
 }
 
+// Those that wait when the lead is passed on have their bytes counted still:
+// for those that join the next flight, and once it landed.
+func TestTheLeadIsPassedOnWithTheBytesOfAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := newUser(cache.New(10), cache.Options{Limit: cache.Usage{Bytes: 100}})
+		u.load = slow(20 * time.Millisecond)
+		var wg sync.WaitGroup
+		gone, cancel := context.WithCancel(bg)
+		wg.Go(func() {
+			_, err := u.get(gone, 1, cache.Usage{Messages: 1, Bytes: 20})
+			require.ErrorIs(t, err, context.Canceled)
+		})
+		synctest.Wait()
+		wg.Go(func() { u.want(t, 1, 30, cache.Loaded) })
+		synctest.Wait()
+		wg.Go(func() { u.want(t, 1, 50, cache.Hit) })
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		wg.Go(func() { u.want(t, 1, 20, cache.Hit) }) // 30 + 50 + 20
+		synctest.Wait()
+		wg.Go(func() { u.want(t, 1, 1, cache.Loaded) }) // which is one too many
+		wg.Wait()
+		require.Equal(t, 3, u.calls)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		u := newUser(cache.New(10), cache.Options{Limit: cache.Usage{Bytes: 100}})
+		u.load = slow(20 * time.Millisecond)
+		var wg sync.WaitGroup
+		gone, cancel := context.WithCancel(bg)
+		wg.Go(func() { u.get(gone, 1, cache.Usage{}) })
+		synctest.Wait()
+		wg.Go(func() { u.want(t, 1, 30, cache.Loaded) })
+		synctest.Wait()
+		wg.Go(func() { u.want(t, 1, 50, cache.Hit) })
+		synctest.Wait()
+		cancel()
+		wg.Wait()
+		u.want(t, 1, 20, cache.Hit)
+		u.want(t, 1, 1, cache.Loaded)
+	})
+}
+
 // Who comes with a ctx that is done makes no call.
 func TestADoneContextMakesNoCall(t *testing.T) {
 	u := newUser(cache.New(10), cache.Options{})
