@@ -96,7 +96,7 @@ func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyP
 	req.ReproducedContext = maps.Clone(req.ReproducedContext)
 	m, err := openHeader(ctx, h, p, &req, &o, client.Concurrency)
 	if err != nil && len(added) > 0 {
-		return nil, fmt.Errorf("%w (the encryption context was completed with the caller's keys %q)", err, added)
+		return nil, fmt.Errorf("%w (the message does not store the caller's keys %q: they were taken as pairs that it requires)", err, added)
 	}
 	return m, err
 }
@@ -153,9 +153,13 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 		return nil, err
 	}
 	if _, err := aead.Open(nil, iv, h.Tag, aad); err != nil {
+		if h.Suite.Committing() {
+			return nil, errContextDiffers
+		}
 		return nil, fmt.Errorf("header: %w", ErrAuthentication)
 	}
 	h.EncryptionContext = materials.EncryptionContext
+	h.OpenedBy = entryOf(h, materials.OpenedBy)
 
 	m := &opening{header: h, verificationKey: materials.VerificationKey}
 	if h.Suite.Signing() {
@@ -166,6 +170,34 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 		AEAD: aead, MessageID: h.MessageID, FrameLength: int(h.FrameLength), MaxUnframed: o.MaxFrameLength, Digest: m.digest, Workers: workers,
 	}, int64(len(raw)))
 	return m, nil
+}
+
+// contextError is the error for a header whose tag fails although the key
+// commitment has shown that the data key is the message's.
+type contextError struct{}
+
+var errContextDiffers error = contextError{}
+
+func (contextError) Error() string {
+	return "header: authentication failed with the right data key: the encryption context is not that of the message," +
+		" most likely because a required pair, which the message does not store, was not given; or the header was altered"
+}
+
+func (contextError) Unwrap() []error { return []error{ErrAuthentication, ErrEncryptionContext} }
+
+// entryOf returns the encrypted data key of h that a manager says opened the
+// message, or nil if there is no such one.
+func entryOf(h *format.Header, said *keyprovider.EncryptedDataKey) *format.EncryptedDataKey {
+	if said == nil {
+		return nil
+	}
+	for i := range h.EncryptedDataKeys {
+		edk := &h.EncryptedDataKeys[i]
+		if edk.ProviderID == said.ProviderID && bytes.Equal(edk.ProviderInfo, said.ProviderInfo) && bytes.Equal(edk.Ciphertext, said.Ciphertext) {
+			return edk
+		}
+	}
+	return nil
 }
 
 // checkDecryptionMaterials checks what the header's verification is about to

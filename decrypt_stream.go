@@ -22,6 +22,7 @@ import (
 // short or, if it is signed, was made by somebody who can read messages but
 // not sign them.
 type DecryptReader struct {
+	redacted
 	state
 	m       *opening
 	r       source
@@ -55,7 +56,7 @@ func (c *Client) NewDecryptReader(ctx context.Context, r io.Reader, p keyprovide
 	if r == nil {
 		return nil, prefixed(errors.New("nil io.Reader"))
 	}
-	d := &DecryptReader{state: state{made: true}, r: source{r: r}}
+	d := &DecryptReader{redacted: named("DecryptReader"), state: state{made: true}, r: source{r: r}}
 	m, err := c.open(ctx, headerSource{d}, p, opts)
 	if err != nil {
 		return nil, prefixed(err)

@@ -82,6 +82,7 @@ func (s *encryptStream) finishTo(w *sink) error {
 // An EncryptReader encrypts what it reads: reading from it gives the message.
 // It is made by [NewEncryptReader], and not safe for concurrent use.
 type EncryptReader struct {
+	redacted
 	s       encryptStream
 	r       source
 	pending []byte // of the message, not given out yet
@@ -112,7 +113,7 @@ func (c *Client) NewEncryptReader(ctx context.Context, r io.Reader, p keyprovide
 	if err != nil {
 		return nil, prefixed(err)
 	}
-	return &EncryptReader{s: encryptStream{state: state{made: true}, m: m}, r: source{r: r}, pending: m.raw}, nil
+	return &EncryptReader{redacted: named("EncryptReader"), s: encryptStream{state: state{made: true}, m: m}, r: source{r: r}, pending: m.raw}, nil
 }
 
 // Header returns the header of the message, complete from the start.
@@ -204,6 +205,7 @@ func (e *EncryptReader) more(dst []byte, chunk int) ([]byte, error) {
 // another writer. It is made by [NewEncryptWriter], and not safe for concurrent
 // use.
 type EncryptWriter struct {
+	redacted
 	s      encryptStream
 	to     sink
 	closed bool // by Close, with the whole message written
@@ -235,7 +237,7 @@ func (c *Client) NewEncryptWriter(ctx context.Context, w io.Writer, p keyprovide
 	if err != nil {
 		return nil, prefixed(err)
 	}
-	e := &EncryptWriter{s: encryptStream{state: state{made: true}, m: m}, to: sink{w: w}}
+	e := &EncryptWriter{redacted: named("EncryptWriter"), s: encryptStream{state: state{made: true}, m: m}, to: sink{w: w}}
 	if _, err = e.to.Write(m.raw); err != nil {
 		return nil, prefixed(err)
 	}

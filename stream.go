@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/esdk-go/esdk/internal/frame"
+	"github.com/esdk-go/esdk/internal/provider"
 )
 
 // How many bytes Read works on at a time, if it is given that much room.
@@ -73,6 +74,14 @@ func (s *sink) Write(b []byte) (int, error) {
 	}
 	s.n += int64(n)
 	return n, err
+}
+
+// redacted keeps fmt and loggers from printing what a stream holds: plaintext.
+type redacted = provider.Redacted
+
+// named returns what a stream prints.
+func named(name string) redacted {
+	return provider.RedactAs(func() string { return "esdk." + name })
 }
 
 // A state says whether a stream can be used. Its methods admit one call at a

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -409,3 +412,100 @@ func TestZeroValueStreams(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// What a stream holds, plaintext among it, is printed by no verb and no logger.
+func TestStreamsPrintNothingOfWhatTheyHold(t *testing.T) {
+	t.Parallel()
+	secret := strings.Repeat("plaintext ", 1000)
+	message, _, err := esdk.Encrypt(bg, []byte(secret), rawAES(t), nil)
+	require.NoError(t, err)
+	r, err := esdk.NewEncryptReader(bg, strings.NewReader(secret), rawAES(t), nil)
+	require.NoError(t, err)
+	w, err := esdk.NewEncryptWriter(bg, io.Discard, rawAES(t), nil)
+	require.NoError(t, err)
+	_, err = w.Write([]byte("plaintext "))
+	require.NoError(t, err)
+	d, err := esdk.NewDecryptReader(bg, bytes.NewReader(message), rawAES(t), nil)
+	require.NoError(t, err)
+	for name, stream := range map[string]io.Reader{"EncryptReader": r, "DecryptReader": d} {
+		_, err := stream.Read(make([]byte, 1))
+		require.NoError(t, err, name)
+	}
+	for name, stream := range map[string]any{"EncryptReader": r, "EncryptWriter": w, "DecryptReader": d} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			require.Equal(t, "esdk."+name, fmt.Sprintf(verb, stream))
+		}
+		var log bytes.Buffer
+		slog.New(slog.NewTextHandler(&log, nil)).Info("", "stream", stream)
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("", "stream", stream)
+		require.Equal(t, 2, strings.Count(log.String(), "esdk."+name))
+	}
+}
+
+// A context that differs from the message's is not reported as a wrong key
+// where the key commitment has shown that the key is right.
+func TestAContextThatDiffersIsNamed(t *testing.T) {
+	t.Parallel()
+	p := plain{} // binds no context to the data key
+	opts := &esdk.EncryptOptions{EncryptionContext: map[string]string{"tenant": "42", "user": "7"}, RequiredContextKeys: []string{"tenant"}}
+	message, _, err := esdk.Encrypt(bg, []byte("x"), p, opts)
+	require.NoError(t, err)
+	for name, ec := range map[string]map[string]string{
+		"nothing given": nil,
+		"another value": {"tenant": "43"},
+		"one too many":  {"tenant": "42", "role": "admin"},
+		"misspelt":      {"tenent": "42"},
+	} {
+		_, _, err := esdk.Decrypt(bg, message, p, &esdk.DecryptOptions{EncryptionContext: ec})
+		require.ErrorIs(t, err, esdk.ErrEncryptionContext, name)
+		require.ErrorIs(t, err, esdk.ErrAuthentication, name)
+		require.ErrorContains(t, err, "encryption context", name)
+		for k := range ec {
+			require.ErrorContains(t, err, k, name)
+		}
+	}
+	opts.Suite = suite.AES256GCMHKDFSHA256 // commits to no key, which could be wrong
+	message, _, err = clientFor(opts.Suite).Encrypt(bg, []byte("x"), p, opts)
+	require.NoError(t, err)
+	_, _, err = clientFor(opts.Suite).Decrypt(bg, message, p, nil)
+	require.ErrorIs(t, err, esdk.ErrAuthentication)
+	require.NotErrorIs(t, err, esdk.ErrEncryptionContext)
+}
+
+// The header of a decrypted message says which entry opened it.
+func TestOpenedBy(t *testing.T) {
+	t.Parallel()
+	another, err := keyprovider.NewRawAES("ns", "another", bytes.Repeat([]byte{9}, 32))
+	require.NoError(t, err)
+	both, err := keyprovider.Multi(another, rawAES(t))
+	require.NoError(t, err)
+	message, h, err := esdk.Encrypt(bg, []byte("x"), both, nil)
+	require.NoError(t, err)
+	require.Nil(t, h.OpenedBy, "nothing opened it")
+	cache, err := keyprovider.NewCache(rawAES(t), keyprovider.CacheOptions{MaxAge: time.Hour})
+	require.NoError(t, err)
+	for name, test := range map[string]struct {
+		p     keyprovider.MasterKeyProvider
+		entry int
+	}{"first": {another, 0}, "second": {rawAES(t), 1}, "miss": {cache, 1}, "hit": {cache, 1}} {
+		_, h, err := esdk.Decrypt(bg, message, test.p, nil)
+		require.NoError(t, err, name)
+		require.Same(t, &h.EncryptedDataKeys[test.entry], h.OpenedBy, name)
+		d, err := esdk.NewDecryptReader(bg, bytes.NewReader(message), test.p, nil)
+		require.NoError(t, err, name)
+		require.Equal(t, h.OpenedBy, d.Header().OpenedBy, name)
+	}
+	for name, said := range map[string]*keyprovider.EncryptedDataKey{
+		"nobody":         nil,
+		"somebody else":  {ProviderID: "ns", ProviderInfo: h.EncryptedDataKeys[0].ProviderInfo, Ciphertext: []byte("other")},
+		"nobody's entry": {},
+	} {
+		m := &manager{inner: rawAES(t), decrypt: func(m *keyprovider.DecryptionMaterials) *keyprovider.DecryptionMaterials {
+			m.OpenedBy = said
+			return m
+		}}
+		_, h, err = esdk.Decrypt(bg, message, m, nil)
+		require.NoError(t, err, name)
+		require.Nil(t, h.OpenedBy, name)
+	}
+}

@@ -417,3 +417,26 @@ func TestContentTypeString(t *testing.T) {
 	require.Equal(t, "content type 0", format.ContentType(0).String())
 	require.Equal(t, "content type 255", format.ContentType(255).String())
 }
+
+// What is no message is called what it looks like.
+func TestReadHeaderOfSomethingElse(t *testing.T) {
+	for name, test := range map[string]struct{ data, says string }{
+		"KMS ciphertext":          {"\x01\x02\x02\x00\x78" + strings.Repeat("\xee", 100), "AWS KMS"},
+		"KMS ciphertext, newer":   {"\x01\x02\x03\x00\x78" + strings.Repeat("\xee", 100), "AWS KMS"},
+		"gzip":                    {"\x1f\x8b\x08\x00" + strings.Repeat("\x00", 30), "gzip"},
+		"age":                     {"age-encryption.org/v1\n-> X25519 ", "an age file"},
+		"PEM":                     {"-----BEGIN AGE ENCRYPTED FILE-----\n", "PEM"},
+		"JSON":                    {`{"a": 1}`, "JSON"},
+		"text":                    {"Dear reader, this is a text", "text"},
+		"short text":              {"hi\n", "text"},
+		"a byte":                  {"\x03", "not an AWS Encryption SDK message"},
+		"version 1, another type": {"\x01\x81" + strings.Repeat("\x00", 30), "not an AWS Encryption SDK message"},
+	} {
+		_, err := format.ReadHeader(strings.NewReader(test.data), 0)
+		require.ErrorIs(t, err, format.ErrMalformed, name)
+		require.ErrorContains(t, err, "not an AWS Encryption SDK message", name)
+		require.ErrorContains(t, err, test.says, name)
+	}
+	_, err := format.ReadHeader(strings.NewReader("\x03\x04\x05"), 0)
+	require.NotContains(t, err.Error(), "looks like")
+}

@@ -143,7 +143,14 @@ func (hr *headerReader) version(h *Header) error {
 	}
 	switch h.Version = int(b[0]); h.Version {
 	case 1:
-		return hr.fixed([]byte{messageType}, "message type")
+		b, err := hr.next(1, "message type")
+		if err != nil {
+			return err
+		}
+		if b[0] != messageType {
+			return malformed(1, "message type", "%#x, must be %#x%s", b[0], messageType, hr.guess())
+		}
+		return nil
 	case 2:
 		return nil
 	case 'A': // 0x01 0x80 begins AY in Base64, 0x02 and a suite's first byte Ag
@@ -151,7 +158,34 @@ func (hr *headerReader) version(h *Header) error {
 			return &ParseError{0, "version", ErrBase64}
 		}
 	}
-	return malformed(0, "version", "unknown version %d", h.Version)
+	return malformed(0, "version", "unknown version %d%s", h.Version, hr.guess())
+}
+
+// guess says what else that begins with hr.raw, which is no message, could be.
+func (hr *headerReader) guess() string {
+	for len(hr.raw) < 18 { // the longest prefix below
+		if _, err := hr.next(1, "version"); err != nil {
+			break
+		}
+	}
+	for _, known := range [...]struct{ prefix, name string }{
+		{"\x01\x02\x02\x00", "the ciphertext of the Encrypt operation of AWS KMS, which its Decrypt operation reads"},
+		{"\x01\x02\x03\x00", "the ciphertext of the Encrypt operation of AWS KMS, which its Decrypt operation reads"},
+		{"\x1f\x8b", "gzip data, which must be decompressed first"},
+		{"age-encryption.org", "an age file"},
+		{"-----BEGIN ", "a PEM file"},
+		{"{", "JSON"},
+	} {
+		if bytes.HasPrefix(hr.raw, []byte(known.prefix)) {
+			return ": not an AWS Encryption SDK message; it looks like " + known.name
+		}
+	}
+	for _, b := range hr.raw {
+		if (b < ' ' || b > '~') && b != '\t' && b != '\r' && b != '\n' {
+			return ": not an AWS Encryption SDK message"
+		}
+	}
+	return ": not an AWS Encryption SDK message; it looks like text"
 }
 
 func (hr *headerReader) suite(h *Header) error {

@@ -169,7 +169,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"keyprovider":              {"suite", "format", "internal/provider", "internal/cache", "internal/keywrap"},
 		"keyprovider/providertest": {"suite", "format", "keyprovider"},
 		"internal/frame":           {"suite", "format"},
-		"":                         {"suite", "format", "keyprovider", "internal/frame"},
+		"":                         {"suite", "format", "internal/provider", "keyprovider", "internal/frame"},
 		"kms":                      {"suite", "format", "keyprovider", "internal/provider", "internal/keywrap", "kms/internal/arn", "kms/internal/setup"},
 		"kms/hierarchical":         {"suite", "format", "keyprovider", "internal/provider", "internal/cache", "internal/keywrap", "kms/internal/uuid"},
 		"kms/kmstest":              {"format", "kms/hierarchical", "kms/internal/uuid"},
