@@ -14,6 +14,7 @@ import (
 
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/internal/frame"
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/keyprovider"
 )
 
@@ -91,7 +92,7 @@ func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyP
 		return nil, err
 	}
 	// Copies: what the manager does to them changes nothing here.
-	req.EncryptedDataKeys = cloneDataKeys(req.EncryptedDataKeys)
+	req.EncryptedDataKeys = provider.CloneDataKeys(req.EncryptedDataKeys)
 	req.EncryptionContext = maps.Clone(req.EncryptionContext)
 	req.ReproducedContext = maps.Clone(req.ReproducedContext)
 	m, err := openHeader(ctx, h, p, &req, &o, client.Concurrency)

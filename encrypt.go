@@ -14,6 +14,7 @@ import (
 
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/internal/frame"
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/suite"
 )
@@ -85,7 +86,8 @@ func (c *Client) seal(ctx context.Context, p keyprovider.MasterKeyProvider, opts
 	if length == streamed && o.MaxPlaintextLength > 0 {
 		req.MaxPlaintextLength = o.MaxPlaintextLength
 	}
-	returned, err := keyprovider.Materials(p).EncryptionMaterials(ctx, req)
+	manager := keyprovider.Materials(p)
+	returned, err := manager.EncryptionMaterials(ctx, req)
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +98,9 @@ func (c *Client) seal(ctx context.Context, p keyprovider.MasterKeyProvider, opts
 	materials := *returned
 	materials.EncryptionContext = cloneContext(returned.EncryptionContext) // the header's
 	if err := checkEncryptionMaterials(&materials, &client, &o); err != nil {
+		return nil, fmt.Errorf("encryption materials: %w", err)
+	}
+	if err := provider.CheckSigningKey(manager, materials.SigningKey); err != nil {
 		return nil, fmt.Errorf("encryption materials: %w", err)
 	}
 	return sealHeader(&materials, &o, client.Concurrency)

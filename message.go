@@ -6,16 +6,14 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"encoding/asn1"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"math/big"
-	"slices"
 
 	"golang.org/x/crypto/hkdf"
 
-	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/suite"
 )
 
@@ -61,18 +59,13 @@ func deriveKeys(id suite.ID, dataKey, messageID []byte) (aead cipher.AEAD, commi
 	return aead, commitKey, nil
 }
 
-// checkDataKey checks a data key, whoever it is from. A key of zeros is memory
-// that somebody cleared and handed out: everybody could read the message.
+// checkDataKey checks a data key, whoever it is from.
 func checkDataKey(key []byte, id suite.ID) error {
 	if len(key) != id.KeySize() {
 		return fmt.Errorf("data key of %d bytes, %v needs %d", len(key), id, id.KeySize())
 	}
-	var any byte
-	for _, b := range key {
-		any |= b
-	}
-	if any == 0 {
-		return errors.New("the data key is all zeros, as memory that was cleared")
+	if provider.IsZero(key) {
+		return provider.ErrZeroKey
 	}
 	return nil
 }
@@ -97,25 +90,6 @@ func cloneContext(ec map[string]string) map[string]string {
 		return map[string]string{}
 	}
 	return maps.Clone(ec)
-}
-
-// cloneDataKeys returns a deep copy.
-func cloneDataKeys(edks []format.EncryptedDataKey) []format.EncryptedDataKey {
-	size := 0
-	for i := range edks {
-		size += len(edks[i].ProviderInfo) + len(edks[i].Ciphertext)
-	}
-	memory := make([]byte, 0, size)
-	copied := func(b []byte) []byte {
-		start := len(memory)
-		memory = append(memory, b...)
-		return memory[start:len(memory):len(memory)]
-	}
-	edks = slices.Clone(edks)
-	for i := range edks {
-		edks[i].ProviderInfo, edks[i].Ciphertext = copied(edks[i].ProviderInfo), copied(edks[i].Ciphertext)
-	}
-	return edks
 }
 
 // ecdsaSignature is the DER structure of a signature.

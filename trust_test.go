@@ -3,10 +3,12 @@ package esdk_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"strings"
 	"sync"
 	"testing"
@@ -507,5 +509,24 @@ func TestOpenedBy(t *testing.T) {
 		_, h, err = esdk.Decrypt(bg, message, m, nil)
 		require.NoError(t, err, name)
 		require.Nil(t, h.OpenedBy, name)
+	}
+}
+
+// A manager's signing key must be the one whose public half the message holds.
+func TestASigningKeyThatDoesNotFitItsPublicKeyIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, id := range suite.All() {
+		if !id.Signing() {
+			continue
+		}
+		m := &meddler{inner: rawAES(t), materials: func(m *keyprovider.EncryptionMaterials) {
+			d := new(big.Int).Sub(id.Curve().Params().N, m.SigningKey.D) // the point's mirror image
+			m.SigningKey = &ecdsa.PrivateKey{PublicKey: m.SigningKey.PublicKey, D: d}
+		}}
+		_, _, err := clientFor(id).Encrypt(bg, []byte("x"), m, &esdk.EncryptOptions{Suite: id})
+		require.ErrorContains(t, err, "does not belong to its private key", id)
+		m.materials = func(m *keyprovider.EncryptionMaterials) { m.SigningKey.D = big.NewInt(0) }
+		_, _, err = clientFor(id).Encrypt(bg, []byte("x"), m, &esdk.EncryptOptions{Suite: id})
+		require.ErrorContains(t, err, "signing key", id)
 	}
 }

@@ -38,7 +38,7 @@ func TestNewHeaderOfVersion2HasNoIV(t *testing.T) {
 	require.Equal(t, want, b)
 }
 
-func TestNewHeaderSharesNoMemory(t *testing.T) {
+func TestNewHeaderCopiesBytes(t *testing.T) {
 	fields, iv, tag := fields1(), make([]byte, 12), sequence(0xa0, 16)
 	var kept []byte
 	h, err := format.NewHeader(*fields, func(body []byte) ([]byte, []byte, error) {
@@ -50,7 +50,6 @@ func TestNewHeaderSharesNoMemory(t *testing.T) {
 	clear(iv)
 	clear(tag)
 	clear(fields.MessageID)
-	clear(fields.EncryptionContext)
 	for i := range fields.EncryptedDataKeys {
 		clear(fields.EncryptedDataKeys[i].ProviderInfo)
 		clear(fields.EncryptedDataKeys[i].Ciphertext)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -63,7 +62,8 @@ type Header struct {
 // not change it, and returns the IV and the tag of the header's
 // authentication; version 2 of the format does not store the IV.
 //
-// The Header shares no memory with the arguments. NewHeader fails with
+// The map EncryptionContext becomes the Header's, everything else is copied.
+// NewHeader fails with
 // [ErrUnsupportedSuite] or [ErrMalformed] if the fields make no header, and
 // with the error of authenticate.
 func NewHeader(fields Header, authenticate func(body []byte) (iv, tag []byte, err error)) (*Header, error) {
@@ -122,7 +122,7 @@ func NewHeader(fields Header, authenticate func(body []byte) (iv, tag []byte, er
 	}
 	h.raw = append(append(b, iv...), tag...)
 	h.OpenedBy = nil
-	if h.EncryptionContext = maps.Clone(h.EncryptionContext); h.EncryptionContext == nil {
+	if h.EncryptionContext == nil {
 		h.EncryptionContext = map[string]string{}
 	}
 	h.EncryptedDataKeys = make([]EncryptedDataKey, len(h.EncryptedDataKeys))

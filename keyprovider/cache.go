@@ -237,22 +237,14 @@ func (c *caching) get(ctx context.Context, key cache.Key, call cache.Request) (b
 func (c *caching) encryptionMaterials(ctx context.Context, req *EncryptionRequest) (*EncryptionMaterials, error) {
 	c.inFlight.Add(1)
 	defer c.inFlight.Add(-1)
-	m, err := c.inner.EncryptionMaterials(ctx, req)
-	if err == nil && m == nil {
-		err = errNoMaterials
-	}
-	return m, err
+	return encryptionMaterials(ctx, c.inner, req)
 }
 
 // decryptionMaterials asks the manager under the cache.
 func (c *caching) decryptionMaterials(ctx context.Context, req *DecryptionRequest) (*DecryptionMaterials, error) {
 	c.inFlight.Add(1)
 	defer c.inFlight.Add(-1)
-	m, err := c.inner.DecryptionMaterials(ctx, req)
-	if err == nil && m == nil {
-		err = errNoMaterials
-	}
-	return m, err
+	return decryptionMaterials(ctx, c.inner, req)
 }
 
 // Purge removes the entries of the cache's partition and clears their data

@@ -3,15 +3,12 @@ package keyprovider
 import (
 	"bytes"
 	"context"
-	"errors"
 	"maps"
 	"slices"
 
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/internal/cache"
 )
-
-var errNoMaterials = errors.New("the materials manager returned nothing")
 
 // An encryptionCall is a request for encryption materials to a [Cache]: what
 // internal/cache calls a request.

@@ -73,7 +73,7 @@ func TestSharedSecretsOfRawECDHAreClearedAfterUse(t *testing.T) {
 type failingKey struct{ given []byte }
 
 func (k *failingKey) GenerateDataKey(context.Context, *Request) (*DataKey, error) {
-	return &DataKey{Plaintext: []byte("sixteen letters.")}, nil
+	return &DataKey{Plaintext: []byte("sixteen letters."), Encrypted: EncryptedDataKey{Ciphertext: []byte{1}}}, nil
 }
 
 func (k *failingKey) MasterKeys(context.Context, *Request) ([]MasterKey, error) {

@@ -33,6 +33,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"unicode/utf8"
 
@@ -53,6 +54,11 @@ type Request struct {
 	// required ones and the verification key included. Wrapping should bind
 	// the data key to it.
 	EncryptionContext map[string]string
+}
+
+// clone returns a request that can be given to somebody else.
+func (r *Request) clone() *Request {
+	return &Request{Suite: r.Suite, EncryptionContext: maps.Clone(r.EncryptionContext)}
 }
 
 // A DataKey is a message's data key together with one wrapped form of it. It

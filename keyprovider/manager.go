@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 
@@ -60,8 +61,8 @@ func (m defaultManager) EncryptionMaterials(ctx context.Context, req *Encryption
 		}
 		materials.EncryptionContext = ec
 	}
-	keyRequest := &Request{Suite: id, EncryptionContext: materials.EncryptionContext}
-	keys, err := m.provider.MasterKeys(ctx, keyRequest)
+	lent := (&Request{id, materials.EncryptionContext}).clone()
+	keys, err := m.provider.MasterKeys(ctx, lent)
 	if err != nil {
 		return nil, err
 	}
@@ -74,18 +75,30 @@ func (m defaultManager) EncryptionMaterials(ctx context.Context, req *Encryption
 	if slices.ContainsFunc(keys, func(k MasterKey) bool { return provider.IsNil(k) }) {
 		return nil, errors.New("the provider has a nil master key")
 	}
-	generated, err := keys[0].GenerateDataKey(ctx, keyRequest)
+	generated, err := keys[0].GenerateDataKey(ctx, lent)
 	if err := checkDataKey(generated, id, err); err != nil {
+		return nil, err
+	}
+	done := false
+	defer func() {
+		if !done { // a panic included
+			clear(generated.Plaintext)
+		}
+	}()
+	if lent.Suite != id || !maps.Equal(lent.EncryptionContext, materials.EncryptionContext) {
+		return nil, errors.New("the provider or its first master key changed the request that it was given: the data key may be bound to another encryption context")
+	}
+	if err := checkEncrypted(&generated.Encrypted, 0); err != nil {
 		return nil, err
 	}
 	materials.DataKey = generated.Plaintext
 	materials.EncryptedDataKeys = []EncryptedDataKey{generated.Encrypted}
-	further, err := encryptWith(ctx, keys[1:], keyRequest, generated.Plaintext)
+	further, err := encryptWith(ctx, keys[1:], materials, generated.Plaintext)
 	if err != nil {
-		clear(generated.Plaintext)
 		return nil, err
 	}
 	materials.EncryptedDataKeys = append(materials.EncryptedDataKeys, further...)
+	done = true
 	return materials, nil
 }
 
@@ -106,7 +119,7 @@ func (m defaultManager) DecryptionMaterials(ctx context.Context, req *Decryption
 			return nil, err
 		}
 	}
-	key, err := m.provider.DecryptDataKey(ctx, &Request{Suite: req.Suite, EncryptionContext: ec}, req.EncryptedDataKeys)
+	key, err := m.provider.DecryptDataKey(ctx, (&Request{req.Suite, ec}).clone(), req.EncryptedDataKeys)
 	if err := checkDataKey(key, req.Suite, err); err != nil {
 		return nil, err
 	}
@@ -138,22 +151,34 @@ func checkDataKey(key *DataKey, id suite.ID, err error) error {
 		clear(key.Plaintext)
 		return fmt.Errorf("the provider returned a data key of %d bytes; %v needs %d", len(key.Plaintext), id, id.KeySize())
 	}
+	if provider.IsZero(key.Plaintext) {
+		return fmt.Errorf("the provider returned %w", provider.ErrZeroKey)
+	}
+	return nil
+}
+
+// checkEncrypted checks what the master key at index i returned.
+func checkEncrypted(edk *EncryptedDataKey, i int) error {
+	if len(edk.Ciphertext) == 0 {
+		return fmt.Errorf("master key %d returned an encrypted data key without ciphertext", i+1)
+	}
 	return nil
 }
 
 // maxParallelKeys is how many master keys encrypt a data key at the same time.
 const maxParallelKeys = 16
 
-// encryptWith lets every key encrypt the data key, at the same time, and
+// encryptWith lets every key encrypt the data key of m, at the same time, and
 // returns the results in the order of the keys. The first failure cancels the
-// others; all have ended when it returns.
-func encryptWith(ctx context.Context, keys []MasterKey, req *Request, plaintext []byte) ([]EncryptedDataKey, error) {
+// others; all have ended when it returns. If a key panics or ends its goroutine,
+// encryptWith does the same.
+func encryptWith(ctx context.Context, keys []MasterKey, m *EncryptionMaterials, plaintext []byte) ([]EncryptedDataKey, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
 	all, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	edks := make([]EncryptedDataKey, len(keys))
+	results := make([]encrypted, len(keys))
 	slots := make(chan struct{}, maxParallelKeys)
 	var wg sync.WaitGroup
 	for i, key := range keys {
@@ -165,20 +190,65 @@ func encryptWith(ctx context.Context, keys []MasterKey, req *Request, plaintext 
 			defer func() { <-slots }()
 			own := bytes.Clone(plaintext) // whatever the key does to it, the message has another
 			defer clear(own)
-			var err error
-			if edks[i], err = key.EncryptDataKey(all, req, own); err != nil {
-				cancel(fmt.Errorf("master key %d: %w", i+2, err))
+			r := &results[i]
+			defer r.end(cancel)
+			req := (&Request{m.Suite, m.EncryptionContext}).clone()
+			edk, err := key.EncryptDataKey(all, req, own)
+			if err == nil {
+				err = checkEncrypted(&edk, i+1)
+			} else {
+				err = fmt.Errorf("master key %d: %w", i+2, err)
 			}
+			if err != nil {
+				cancel(err)
+			}
+			r.edk, r.returned = edk, true
 		})
 	}
 	wg.Wait()
+	for i := range results {
+		results[i].resume()
+	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	if err := context.Cause(all); err != nil {
 		return nil, err
 	}
+	edks := make([]EncryptedDataKey, len(keys))
+	for i := range results {
+		edks[i] = results[i].edk
+	}
 	return edks, nil
+}
+
+// encrypted is what became of a master key's call on a goroutine of its own.
+type encrypted struct {
+	edk      EncryptedDataKey
+	returned bool
+	ended    bool // neither returned nor panicked: by runtime.Goexit
+	panicked any
+}
+
+// end is deferred by the goroutine.
+func (r *encrypted) end(cancel context.CancelCauseFunc) {
+	if r.returned {
+		return
+	}
+	if r.panicked = recover(); r.panicked == nil {
+		r.ended = true
+	}
+	cancel(errors.New("another master key did not return"))
+}
+
+// resume does on the caller's goroutine what the key did on its own.
+func (r *encrypted) resume() {
+	if r.panicked != nil {
+		panic(r.panicked)
+	}
+	if r.ended {
+		runtime.Goexit()
+	}
 }
 
 // EncodePublicKey returns the form in which the encryption context of a signed

@@ -273,7 +273,7 @@ type furtherKeys struct {
 }
 
 func newFurtherKeys(n int, encrypt func(ctx context.Context, i int) error) furtherKeys {
-	p := furtherKeys{&stub{}, &keyprovider.DataKey{Plaintext: aesKey(32), Encrypted: keyprovider.EncryptedDataKey{ProviderID: "generated"}}}
+	p := furtherKeys{&stub{}, &keyprovider.DataKey{Plaintext: aesKey(32), Encrypted: keyprovider.EncryptedDataKey{ProviderID: "generated", Ciphertext: []byte{1}}}}
 	p.keys = []keyprovider.MasterKey{&stubKey{generate: func(context.Context, *keyprovider.Request) (*keyprovider.DataKey, error) {
 		return p.generated, nil
 	}}}
@@ -282,7 +282,7 @@ func newFurtherKeys(n int, encrypt func(ctx context.Context, i int) error) furth
 			if !bytes.Equal(plaintext, aesKey(32)) {
 				return keyprovider.EncryptedDataKey{}, errors.New("another data key")
 			}
-			return keyprovider.EncryptedDataKey{ProviderID: fmt.Sprint(i)}, encrypt(ctx, i)
+			return keyprovider.EncryptedDataKey{ProviderID: fmt.Sprint(i), Ciphertext: []byte{1}}, encrypt(ctx, i)
 		}})
 	}
 	return p

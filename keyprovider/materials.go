@@ -3,6 +3,7 @@ package keyprovider
 import (
 	"context"
 	"crypto/ecdsa"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -145,6 +146,45 @@ func (r *DecryptionRequest) Context() (ec map[string]string, added []string, err
 		ec[k] = r.ReproducedContext[k]
 	}
 	return ec, added, nil
+}
+
+var errNoMaterials = errors.New("the materials manager returned nothing")
+
+// encryptionMaterials asks the manager that another one is over. It gets a copy
+// of the request: what it does to that changes nothing for the other.
+func encryptionMaterials(ctx context.Context, m MaterialsManager, req *EncryptionRequest) (*EncryptionMaterials, error) {
+	lent := *req
+	lent.EncryptionContext = maps.Clone(req.EncryptionContext)
+	lent.RequiredContextKeys = slices.Clone(req.RequiredContextKeys)
+	materials, err := m.EncryptionMaterials(ctx, &lent)
+	if err == nil && materials == nil {
+		err = errNoMaterials
+	}
+	if err == nil {
+		if err = provider.CheckSigningKey(m, materials.SigningKey); err != nil {
+			clear(materials.DataKey)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return materials, nil
+}
+
+// decryptionMaterials does the same for decryption.
+func decryptionMaterials(ctx context.Context, m MaterialsManager, req *DecryptionRequest) (*DecryptionMaterials, error) {
+	lent := *req
+	lent.EncryptedDataKeys = provider.CloneDataKeys(req.EncryptedDataKeys)
+	lent.EncryptionContext = maps.Clone(req.EncryptionContext)
+	lent.ReproducedContext = maps.Clone(req.ReproducedContext)
+	materials, err := m.DecryptionMaterials(ctx, &lent)
+	if err == nil && materials == nil {
+		err = errNoMaterials
+	}
+	if err != nil {
+		return nil, err
+	}
+	return materials, nil
 }
 
 // missingKey returns the first of keys that ec lacks.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/esdk-go/esdk/internal/provider"
 )
@@ -35,13 +36,14 @@ func Multi(first MasterKeyProvider, others ...MasterKeyProvider) (MasterKeyProvi
 			return nil, fmt.Errorf("keyprovider: Multi: provider %d is a materials manager; put it over the Multi", i+1)
 		}
 	}
+	tellApart(m.children)
 	return m, nil
 }
 
 func (m *multi) MasterKeys(ctx context.Context, req *Request) ([]MasterKey, error) {
 	var keys []MasterKey
 	for i, p := range m.children {
-		more, err := p.MasterKeys(ctx, req)
+		more, err := p.MasterKeys(ctx, req.clone())
 		if err != nil {
 			return nil, fmt.Errorf("provider %d: %w", i+1, err)
 		}
@@ -59,7 +61,7 @@ func (m *multi) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		key, err := p.DecryptDataKey(ctx, req, keys)
+		key, err := p.DecryptDataKey(ctx, req.clone(), keys)
 		err = checkDataKey(key, req.Suite, err)
 		if err == nil {
 			return key, nil
@@ -81,4 +83,44 @@ func (m *multi) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 		causes = unmatched
 	}
 	return nil, &DecryptError{causes}
+}
+
+// tellApart replaces RSA keys with PKCS1v15 that have the namespace and name of
+// a later one, as after a rotation, by copies that fail for an entry that is
+// not theirs: else they would return a random key, and the later one never be
+// asked.
+func tellApart(children []MasterKeyProvider) {
+	names := make(map[[2]string]bool)
+	for _, child := range slices.Backward(leaves(children)) {
+		var k RawRSA
+		switch p := (*child).(type) {
+		case RawRSA:
+			k = p
+		case *RawRSA:
+			k = *p
+		default:
+			continue
+		}
+		name := [2]string{k.namespace, k.name}
+		if names[name] {
+			k.oneOfSeveral = true
+			*child = k
+		}
+		names[name] = true
+	}
+}
+
+// leaves returns where the providers stand that are no multi. It replaces each
+// multi among children by a copy.
+func leaves(children []MasterKeyProvider) (all []*MasterKeyProvider) {
+	for i := range children {
+		if m, ok := children[i].(*multi); ok {
+			own := &multi{slices.Clone(m.children)}
+			children[i] = own
+			all = append(all, leaves(own.children)...)
+			continue
+		}
+		all = append(all, &children[i])
+	}
+	return all
 }

@@ -24,7 +24,10 @@ const (
 	// PKCS1v15 is for reading and writing what old systems can do, only.
 	// Whoever can send messages to a program that decrypts with it, and can
 	// tell failures apart by their time or their effects, may decrypt data
-	// keys by asking often (a padding oracle). Prefer OAEPSHA256 or longer.
+	// keys by asking often (a padding oracle). Where one entry of a message
+	// names the key, an entry that cannot be unwrapped gives a random data key
+	// instead of an error, and the message fails like one of another data key.
+	// Prefer OAEPSHA256 or longer.
 	PKCS1v15 RSAPadding = iota + 1
 	OAEPSHA1
 	OAEPSHA256
@@ -80,6 +83,7 @@ type RawRSA struct {
 	pub             *rsa.PublicKey
 	priv            *rsa.PrivateKey
 	padding         RSAPadding
+	oneOfSeveral    bool // of a Multi's keys with this namespace and name, and not the last
 }
 
 // NewRawRSA returns a provider that wraps data keys for pub and unwraps them
@@ -195,8 +199,36 @@ func (k RawRSA) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 		if size := k.priv.Size(); len(edk.Ciphertext) != size { // before the costly part
 			return nil, fmt.Errorf("wrapped in %d bytes, this key wraps in %d", len(edk.Ciphertext), size)
 		}
-		return func(context.Context) ([]byte, error) { return k.unwrap(edk.Ciphertext, req.Suite.KeySize()) }, nil
+		return func(context.Context) ([]byte, error) {
+			if k.padding == PKCS1v15 && !k.oneOfSeveral && k.entries(keys) == 1 {
+				return k.sessionKey(edk.Ciphertext, req.Suite.KeySize())
+			}
+			return k.unwrap(edk.Ciphertext, req.Suite.KeySize())
+		}, nil
 	}))
+}
+
+// entries returns how many of keys name k.
+func (k RawRSA) entries(keys []EncryptedDataKey) (n int) {
+	for i := range keys {
+		if keys[i].ProviderID == k.namespace && string(keys[i].ProviderInfo) == k.name {
+			n++
+		}
+	}
+	return n
+}
+
+// sessionKey returns the data key, of size bytes, or a random one if there is
+// none in the ciphertext: whether the padding was right then shows in nothing,
+// as the message fails later like one of another data key.
+func (k RawRSA) sessionKey(ciphertext []byte, size int) ([]byte, error) {
+	key := make([]byte, size)
+	rand.Read(key) // never fails
+	if err := rsa.DecryptPKCS1v15SessionKey(nil, k.priv, ciphertext, key); err != nil {
+		clear(key)
+		return nil, errUnwrapRSA
+	}
+	return key, nil
 }
 
 // errUnwrapRSA is the same for all causes, so that it tells nothing apart.

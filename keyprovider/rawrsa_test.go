@@ -70,6 +70,10 @@ func TestRawRSADecryptsOnlyItsOwnPadding(t *testing.T) {
 				require.NoError(t, err)
 				continue
 			}
+			if reading == keyprovider.PKCS1v15 {
+				requireRandom(t, p, edk)
+				continue
+			}
 			causes := requireRefused(t, p, request(), edk)
 			require.EqualError(t, causes[0], `encrypted data key 1 ("namespace"): not wrapped for this key and padding, or altered`)
 		}
@@ -158,6 +162,56 @@ func TestRawRSARefusesAlteredCiphertexts(t *testing.T) {
 	}
 }
 
+// requireRandom checks that p, whose padding is PKCS1v15, gives a data key for
+// an entry that it cannot unwrap: another one each time.
+func requireRandom(t *testing.T, p keyprovider.MasterKeyProvider, edk keyprovider.EncryptedDataKey) {
+	t.Helper()
+	var last []byte
+	for range 2 {
+		key, err := p.DecryptDataKey(t.Context(), request(), []keyprovider.EncryptedDataKey{{ProviderID: "other"}, edk})
+		require.NoError(t, err)
+		require.Equal(t, edk, key.Encrypted)
+		require.Len(t, key.Plaintext, request().Suite.KeySize())
+		require.NotEqual(t, make([]byte, len(key.Plaintext)), key.Plaintext)
+		require.NotEqual(t, last, key.Plaintext)
+		last = key.Plaintext
+	}
+}
+
+// With PKCS1v15 nothing tells whether the padding of an entry was right, or the
+// length of what it holds. Keys of one name in a Multi, as after a rotation, are
+// all asked nevertheless.
+func TestRawRSAWithPKCS1v15IsNoOracle(t *testing.T) {
+	p := newRSA(t, "name", keyprovider.PKCS1v15)
+	good := generate(t, p, request())
+	altered := good.Encrypted
+	altered.Ciphertext = bytes.Clone(altered.Ciphertext)
+	altered.Ciphertext[100] ^= 1
+	requireRandom(t, p, altered)
+	for _, n := range []int{0, 16, 31, 33} {
+		edk, err := p.EncryptDataKey(t.Context(), request(), make([]byte, n))
+		require.NoError(t, err)
+		requireRandom(t, p, edk)
+	}
+
+	newer, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	rotated, err := keyprovider.NewRawRSA("namespace", "name", nil, newer, keyprovider.PKCS1v15)
+	require.NoError(t, err)
+	for name, both := range map[string]keyprovider.MasterKeyProvider{
+		"old key last":  newMulti(t, rotated, newAES(t, "a", 32), p),
+		"old key first": newMulti(t, p, rotated),
+		"by value":      newMulti(t, *rotated, *p),
+		"nested":        newMulti(t, newMulti(t, newAES(t, "a", 32), rotated), newMulti(t, p)),
+	} {
+		key, err := both.DecryptDataKey(t.Context(), request(), []keyprovider.EncryptedDataKey{good.Encrypted})
+		require.NoError(t, err, name)
+		require.Equal(t, good.Plaintext, key.Plaintext, name)
+		requireRandom(t, both, altered)
+	}
+	requireRandom(t, rotated, good.Encrypted) // Multi has changed no key of the caller's
+}
+
 // A wrong padding and a wrong length cannot be told apart by the error.
 func TestRawRSARefusesADataKeyOfAnotherLengthLikeAnyOther(t *testing.T) {
 	for _, padding := range paddings {
@@ -165,6 +219,10 @@ func TestRawRSARefusesADataKeyOfAnotherLengthLikeAnyOther(t *testing.T) {
 		good := generate(t, p, request())
 		tampered := good.Encrypted
 		tampered.Ciphertext = make([]byte, 256)
+		if padding == keyprovider.PKCS1v15 {
+			requireRefused(t, p, request(), tampered, tampered) // several entries are told apart
+			continue
+		}
 		want := requireRefused(t, p, request(), tampered)
 		for _, n := range []int{0, 16, 31, 33} {
 			edk, err := p.EncryptDataKey(t.Context(), request(), make([]byte, n))

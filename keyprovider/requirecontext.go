@@ -54,12 +54,9 @@ func (m *requireContext) EncryptionMaterials(ctx context.Context, req *Encryptio
 			inner.RequiredContextKeys = append(inner.RequiredContextKeys, k)
 		}
 	}
-	materials, err := m.inner.EncryptionMaterials(ctx, &inner)
+	materials, err := encryptionMaterials(ctx, m.inner, &inner)
 	if err != nil {
 		return nil, err
-	}
-	if materials == nil {
-		return nil, errNoMaterials
 	}
 	for _, k := range m.keys {
 		if !slices.Contains(materials.RequiredContextKeys, k) {
@@ -74,12 +71,9 @@ func (m *requireContext) DecryptionMaterials(ctx context.Context, req *Decryptio
 	if k, missing := missingKey(req.ReproducedContext, m.keys); missing {
 		return nil, fmt.Errorf("%w: the required key %q is missing", ErrEncryptionContext, k)
 	}
-	materials, err := m.inner.DecryptionMaterials(ctx, req)
+	materials, err := decryptionMaterials(ctx, m.inner, req)
 	if err != nil {
 		return nil, err
-	}
-	if materials == nil {
-		return nil, errNoMaterials
 	}
 	for _, k := range m.keys {
 		if v, ok := materials.EncryptionContext[k]; !ok || v != req.ReproducedContext[k] {

@@ -108,7 +108,7 @@ func TestRequireContextPassesTheDecryptionRequestUnchanged(t *testing.T) {
 	_, err := decryptionMaterials(t, requireContext(t, inner, "key"), req)
 	require.NoError(t, err)
 	require.Len(t, inner.decrypted, 1)
-	require.Same(t, req, inner.decrypted[0])
+	require.Equal(t, req, inner.decrypted[0])
 }
 
 func TestMaterialsThatDropARequiredKeyAreRefusedAndCleared(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/suite"
@@ -48,6 +49,25 @@ func AppendContext(b []byte, ec map[string]string) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrEncryptionContext, err)
 	}
 	return b, nil
+}
+
+// CloneDataKeys returns a deep copy.
+func CloneDataKeys(edks []format.EncryptedDataKey) []format.EncryptedDataKey {
+	size := 0
+	for i := range edks {
+		size += len(edks[i].ProviderInfo) + len(edks[i].Ciphertext)
+	}
+	memory := make([]byte, 0, size)
+	copied := func(b []byte) []byte {
+		start := len(memory)
+		memory = append(memory, b...)
+		return memory[start:len(memory):len(memory)]
+	}
+	edks = slices.Clone(edks)
+	for i := range edks {
+		edks[i].ProviderInfo, edks[i].Ciphertext = copied(edks[i].ProviderInfo), copied(edks[i].Ciphertext)
+	}
+	return edks
 }
 
 // IsNil reports whether an interface holds nothing to call a method on: nil,

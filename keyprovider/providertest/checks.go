@@ -185,7 +185,7 @@ func (k *kit) altered(ctx context.Context, id suite.ID) error {
 		if len(good.Ciphertext) > 0 {
 			bad := clone(good)
 			bad.Ciphertext = a.alter(bad.Ciphertext)
-			if err := k.refuses(ctx, request(id), "a ciphertext with "+a.name, bad); err != nil {
+			if err := k.rejects(ctx, request(id), "a ciphertext with "+a.name, key.Plaintext, bad); err != nil {
 				return err
 			}
 		}
@@ -213,11 +213,12 @@ func (k *kit) otherLength(ctx context.Context, id suite.ID) error {
 		return err
 	}
 	for _, n := range []int{id.KeySize() - 1, id.KeySize() + 1} {
-		edk, err := keys[0].EncryptDataKey(ctx, request(id), bytes.Repeat([]byte{7}, n))
+		wrapped := bytes.Repeat([]byte{7}, n)
+		edk, err := keys[0].EncryptDataKey(ctx, request(id), bytes.Clone(wrapped))
 		if err != nil {
 			continue // it refuses at once
 		}
-		if err := k.refuses(ctx, request(id), fmt.Sprintf("a data key of %d bytes", n), edk); err != nil {
+		if err := k.rejects(ctx, request(id), fmt.Sprintf("a data key of %d bytes", n), wrapped, edk); err != nil {
 			return err
 		}
 	}

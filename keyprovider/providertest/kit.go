@@ -17,11 +17,12 @@ type kit struct {
 	provider  keyprovider.MasterKeyProvider // nil: decrypter can only decrypt
 	decrypter keyprovider.MasterKeyProvider
 	unbound   bool
+	implicit  bool
 	suites    []suite.ID
 }
 
 func newKit(c Config) (*kit, error) {
-	k := &kit{provider: c.Provider, decrypter: c.Decrypter, unbound: c.Unbound, suites: c.Suites}
+	k := &kit{provider: c.Provider, decrypter: c.Decrypter, unbound: c.Unbound, implicit: c.ImplicitRejection, suites: c.Suites}
 	if k.decrypter == nil {
 		k.decrypter = k.provider
 	}
@@ -164,6 +165,24 @@ func (k *kit) refuses(ctx context.Context, req *keyprovider.Request, what string
 		return fmt.Errorf("%s: DecryptDataKey returned an error that is no *keyprovider.DecryptError: %w", what, err)
 	}
 	return nil
+}
+
+// rejects is like refuses, but an entry may also be rejected implicitly, if the
+// Config says so: by a data key that is not the wrapped one.
+func (k *kit) rejects(ctx context.Context, req *keyprovider.Request, what string, wrapped []byte, edk keyprovider.EncryptedDataKey) error {
+	if k.implicit {
+		key, err, fault := k.try(ctx, req, edk)
+		if fault != nil {
+			return fmt.Errorf("%s: %w", what, fault)
+		}
+		if err == nil {
+			if n := min(len(wrapped), len(key.Plaintext)); bytes.Equal(key.Plaintext[:n], wrapped[:n]) {
+				return fmt.Errorf("%s: DecryptDataKey returned the wrapped data key", what)
+			}
+			return nil
+		}
+	}
+	return k.refuses(ctx, req, what, edk)
 }
 
 func equal(a, b keyprovider.EncryptedDataKey) bool {

@@ -45,6 +45,10 @@ type Config struct {
 	// Unbound is for providers whose wrapping does not bind the data key to
 	// the encryption context, as with RSA.
 	Unbound bool
+	// ImplicitRejection is for providers that give a random data key for an
+	// altered ciphertext, so that nothing tells why it could not be unwrapped,
+	// as must be with RSA and PKCS1v15.
+	ImplicitRejection bool
 	// Suites are those that the provider is for; nil means all.
 	Suites []suite.ID
 }

@@ -569,3 +569,43 @@ func TestFailuresReachTheTest(t *testing.T) {
 		require.Contains(t, string(out), want, child)
 	}
 }
+
+// A provider that gives random keys for what it cannot unwrap passes only if
+// that is said, and one that gives the right key for it never.
+func TestImplicitRejection(t *testing.T) {
+	good, err := keyprovider.NewRawAES("namespace", "name", make([]byte, 32))
+	require.NoError(t, err)
+	for name, test := range map[string]struct {
+		key      func(size int) []byte
+		implicit bool
+		says     string
+	}{
+		"random":      {func(size int) []byte { return bytes.Repeat([]byte{8}, size) }, true, ""},
+		"not said":    {func(size int) []byte { return bytes.Repeat([]byte{8}, size) }, false, "returned a data key"},
+		"the wrapped": {func(size int) []byte { return bytes.Repeat([]byte{7}, size) }, true, "returned the wrapped data key"},
+	} {
+		p := &implicit{MasterKeyProvider: good, key: test.key}
+		k, err := newKit(Config{Provider: p, ImplicitRejection: test.implicit})
+		require.NoError(t, err)
+		err = each((*kit).otherLength)(k, t.Context())
+		if test.says == "" {
+			require.NoError(t, err, name)
+			continue
+		}
+		require.ErrorContains(t, err, test.says, name)
+	}
+}
+
+// implicit gives a key of its own where the provider fails.
+type implicit struct {
+	keyprovider.MasterKeyProvider
+	key func(size int) []byte
+}
+
+func (p *implicit) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
+	key, err := p.MasterKeyProvider.DecryptDataKey(ctx, req, keys)
+	if err != nil && len(keys) > 0 {
+		return &keyprovider.DataKey{Plaintext: p.key(req.Suite.KeySize()), Encrypted: clone(keys[0])}, nil
+	}
+	return key, err
+}
