@@ -1,6 +1,7 @@
-// Customprovider shows a master key provider of one's own, for a service that
-// this module knows nothing of: the file provider.go. Its test lets package
-// providertest check it.
+// Customprovider shows a master key provider of your own, for a key service that
+// this module does not know: see provider.go. Its test checks the provider with
+// package providertest. The program writes a message before and one after a
+// rotation of the key, and reads both:
 //
 //	go run ./examples/customprovider
 package main
@@ -17,14 +18,14 @@ import (
 	"github.com/esdk-go/esdk"
 )
 
-// A KeyService holds wrapping keys, which never leave it: an HSM, a vault,
-// another cloud's KMS. It must bind aad to what it wraps.
+// A KeyService holds wrapping keys that never leave it: an HSM, a vault, the KMS
+// of another cloud. It must bind aad to the keys that it wraps.
 type KeyService interface {
 	Wrap(ctx context.Context, keyID string, key, aad []byte) ([]byte, error)
 	Unwrap(ctx context.Context, keyID string, wrapped, aad []byte) ([]byte, error)
 }
 
-// localService stands in for a KeyService that would be far away.
+// A localService takes the place of a remote KeyService in this example.
 type localService map[string]cipher.AEAD
 
 func newLocalService(keyIDs ...string) (localService, error) {
@@ -69,22 +70,22 @@ func run(ctx context.Context) error {
 		return err
 	}
 	before := &Provider{Service: service, KeyIDs: []string{"2024"}}
-	now := &Provider{Service: service, KeyIDs: []string{"2025", "2024"}} // after a rotation
+	after := &Provider{Service: service, KeyIDs: []string{"2025", "2024"}} // the key was rotated
+	about := map[string]string{"tenant": "42"}
 
-	opts := &esdk.EncryptOptions{EncryptionContext: map[string]string{"tenant": "42"}}
-	for _, p := range []*Provider{before, now} {
-		message, _, err := esdk.Encrypt(ctx, []byte("hello"), p, opts)
+	for _, writer := range []*Provider{before, after} {
+		message, _, err := esdk.Encrypt(ctx, []byte("hello"), writer, &esdk.EncryptOptions{EncryptionContext: about})
 		if err != nil {
 			return err
 		}
-		plaintext, header, err := esdk.Decrypt(ctx, message, now, &esdk.DecryptOptions{EncryptionContext: opts.EncryptionContext})
+		plaintext, header, err := esdk.Decrypt(ctx, message, after, &esdk.DecryptOptions{EncryptionContext: about})
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%s: under key %s of the %s, for tenant %s\n",
-			plaintext, header.EncryptedDataKeys[0].ProviderInfo, header.EncryptedDataKeys[0].ProviderID, header.EncryptionContext["tenant"])
+		key := header.EncryptedDataKeys[0]
+		fmt.Printf("decrypted %q, a message under key %q of the %s\n", plaintext, key.ProviderInfo, key.ProviderID)
 		if _, _, err = esdk.Decrypt(ctx, message, before, nil); err != nil {
-			fmt.Println("without the new key:", err)
+			fmt.Printf("a program that has only key %q cannot: %v\n", before.KeyIDs[0], err)
 		}
 	}
 	return nil

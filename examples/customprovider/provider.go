@@ -10,14 +10,14 @@ import (
 	"github.com/esdk-go/esdk/keyprovider"
 )
 
-// Provider is a keyprovider.MasterKeyProvider over a KeyService, and its own
-// MasterKey.
+// A Provider is a keyprovider.MasterKeyProvider for the keys of a KeyService. It is
+// its own MasterKey.
 type Provider struct {
 	Service KeyService
-	KeyIDs  []string // the first protects new messages; those under any are read
+	KeyIDs  []string // the first wraps the data keys of new messages; all can unwrap
 }
 
-const providerID = "key service" // names the kind of key in messages
+const providerID = "key service" // stored in messages, names the kind of key
 
 func (p *Provider) MasterKeys(context.Context, *keyprovider.Request) ([]keyprovider.MasterKey, error) {
 	if len(p.KeyIDs) == 0 {
@@ -57,7 +57,7 @@ func (p *Provider) DecryptDataKey(ctx context.Context, req *keyprovider.Request,
 	for _, edk := range edks {
 		keyID := string(edk.ProviderInfo)
 		if edk.ProviderID != providerID || !slices.Contains(p.KeyIDs, keyID) {
-			continue // a message may name any key: use only those that were named here
+			continue // a message can name any key: use only those that the program named
 		}
 		key, err := p.Service.Unwrap(ctx, keyID, edk.Ciphertext, aad)
 		switch {

@@ -68,7 +68,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := d.run(flags.Arg(0)); err != nil {
 		return err
 	}
-	fmt.Fprintln(stdout, "calls to KMS, all to an endpoint in this program:")
+	fmt.Fprintln(stdout, "no call left this program; its own KMS endpoint saw these:")
 	for _, call := range server.Calls() {
 		fmt.Fprintf(stdout, "  %-16s %s\n", call.Op, call.KeyID)
 	}
@@ -83,8 +83,8 @@ type demo struct {
 	options *kms.Options // nil: real KMS, and the AWS configuration of the environment
 }
 
-// encryptionContext is bound to the message: KMS, its policies and its log see
-// it, and the program checks it when decrypting.
+// encryptionContext is bound to the message. KMS, its policies and its log see it,
+// and the program checks it on decryption.
 var encryptionContext = map[string]string{"purpose": "examples/kms"}
 
 func (d *demo) run(name string) error {
@@ -156,8 +156,8 @@ func filterFor(keys []string) (*kms.DiscoveryFilter, error) {
 	return &filter, nil
 }
 
-// encrypt writes the message that holds what r gives to w, and returns the hash
-// of that.
+// encrypt encrypts what it reads from r, writes the message to w, and returns the
+// hash of the plaintext.
 func (d *demo) encrypt(w io.Writer, r io.Reader, p keyprovider.MasterKeyProvider) (sum [sha256.Size]byte, err error) {
 	e, err := esdk.NewEncryptWriter(d.ctx, w, p, &esdk.EncryptOptions{EncryptionContext: encryptionContext})
 	if err != nil {
@@ -171,7 +171,7 @@ func (d *demo) encrypt(w io.Writer, r io.Reader, p keyprovider.MasterKeyProvider
 	return sum, e.Close()
 }
 
-// decrypt decrypts the message and compares the plaintext's hash.
+// decrypt decrypts the message and compares the hash of the plaintext with want.
 func (d *demo) decrypt(message io.ReadSeeker, p keyprovider.MasterKeyProvider, want [sha256.Size]byte) error {
 	if _, err := message.Seek(0, io.SeekStart); err != nil {
 		return err
@@ -185,7 +185,7 @@ func (d *demo) decrypt(message io.ReadSeeker, p keyprovider.MasterKeyProvider, w
 		return err
 	}
 	if [sha256.Size]byte(hash.Sum(nil)) != want {
-		return errors.New("the decrypted file differs")
+		return errors.New("the decrypted file differs from the original")
 	}
 	return r.Close()
 }

@@ -1,237 +1,142 @@
-// Quickstart encrypts a file, decrypts it again, compares, and says what the
-// message is made of and how long it took:
+// Quickstart encrypts a file, decrypts the message, and compares:
 //
-//	go run ./examples/quickstart [-o DIR] [-suite NAME] [-frame N] [FILE]
+//	go run ./examples/quickstart FILE
 //
-// It streams: a file of any size needs a few MiB of memory. The AES key that
-// protects the message is made for the one run and then forgotten.
+// The functions encryptFile, decryptFile and writeFile are there to be copied.
+// They stream: a file of any size needs a few MiB of memory. The message and the
+// key are made for one run; FILE is only read.
 package main
 
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
-	"io/fs"
-	"maps"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/esdk-go/esdk"
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/keyprovider"
-	"github.com/esdk-go/esdk/suite"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	err := run(ctx, os.Args[1:], os.Stdout)
 	stop()
-	if err != nil && !errors.Is(err, flag.ErrHelp) {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
-	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // errors are printed by main
-	dir := flags.String("o", "", "keep the message and the decrypted file in the folder `DIR`")
-	suiteName := flags.String("suite", "", "encrypt with the algorithm suite `NAME`")
-	frameLength := flags.Int64("frame", esdk.DefaultFrameLength, "plaintext bytes `N` in a frame")
-	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(stderr, "usage: quickstart [-o DIR] [-suite NAME] [-frame N] [FILE]\nWithout FILE it takes README.md.")
-		flags.SetOutput(stderr)
-		flags.PrintDefaults()
-		return err
-	} else if err != nil {
-		return fmt.Errorf("%w; -h shows the options", err)
+func run(ctx context.Context, args []string, stdout io.Writer) error {
+	if len(args) != 1 {
+		return errors.New("usage: quickstart FILE")
 	}
-	if flags.NArg() > 1 {
-		return fmt.Errorf("one FILE at most, and the options before it: %q", flags.Args())
-	}
-	if *frameLength < 1 {
-		return fmt.Errorf("-frame %d: a frame has at least one byte", *frameLength)
-	}
-	file := flags.Arg(0)
-	if file == "" {
-		file = "README.md"
-		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-			return errors.New("no README.md in this folder: name a FILE, or start quickstart from the root of the module")
-		}
-	}
-
-	d := demo{ctx: ctx, stdout: stdout, stderr: stderr}
-	d.options.FrameLength = *frameLength
-	if *suiteName != "" {
-		id, err := suite.Parse(*suiteName)
-		if err != nil {
-			return fmt.Errorf("%w; the suites are\n  %v", err, strings.Trim(strings.ReplaceAll(fmt.Sprint(suite.All()), " ", "\n  "), "[]"))
-		}
-		d.options.Suite = id
-		if !d.client.CommitmentPolicy.AllowsEncrypt(id) {
-			d.client.CommitmentPolicy = suite.ForbidEncryptAllowDecrypt
-		}
-	}
-	return d.run(file, *dir)
-}
-
-// A demo is one run of the program.
-type demo struct {
-	ctx            context.Context
-	stdout, stderr io.Writer
-	client         esdk.Client
-	options        esdk.EncryptOptions
-	provider       keyprovider.MasterKeyProvider
-}
-
-// run works in a folder that it removes at the end. When all went well, and
-// not before, it moves the two files from there to dir, if one was named.
-func (d *demo) run(file, dir string) error {
-	info, err := os.Stat(file)
+	file := args[0]
+	dir, err := os.MkdirTemp("", "quickstart-*") // which nobody else can read
 	if err != nil {
 		return err
 	}
-	if !info.Mode().IsRegular() {
-		return fmt.Errorf("%s is not a regular file", file)
-	}
-	name := filepath.Base(file)
-	outputs := []string{name + ".esdk", name + ".decrypted"}
-	if dir != "" {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return err
-		}
-		for _, output := range outputs {
-			if _, err := os.Lstat(filepath.Join(dir, output)); err == nil {
-				return fmt.Errorf("%s is in %s already, and quickstart overwrites nothing", output, dir)
-			}
-		}
-	}
-	work, err := os.MkdirTemp(dir, ".quickstart-*")
+	defer os.RemoveAll(dir)
+	message, decrypted := filepath.Join(dir, "message.esdk"), filepath.Join(dir, "decrypted")
+
+	key := make([]byte, 32) // a real one comes from where you keep secrets
+	rand.Read(key)
+	p, err := keyprovider.NewRawAES("quickstart", "key of one run", key)
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
-	message, decrypted := filepath.Join(work, outputs[0]), filepath.Join(work, outputs[1])
+	about := map[string]string{"purpose": "quickstart"}
 
-	key := make([]byte, 32)
-	rand.Read(key) // never fails
-	if d.provider, err = keyprovider.NewRawAES("quickstart", "key of one run", key); err != nil {
+	if err := encryptFile(ctx, message, file, p, about); err != nil {
 		return err
 	}
-	d.options.EncryptionContext = map[string]string{
-		"purpose": "quickstart",
-		"file":    strings.ToValidUTF8(name, "_"),
-	}
-
-	encryption, err := d.step("encrypting", file, message, d.encrypt)
+	header, err := decryptFile(ctx, decrypted, message, p, about)
 	if err != nil {
 		return err
 	}
-	decryption, err := d.step("decrypting", message, decrypted, d.decrypt)
-	if err != nil {
-		return err
-	}
-	if err := d.compare(file, decrypted); err != nil {
-		return err
-	}
-	d.report(file, encryption, decryption)
 
-	if dir == "" {
-		return nil
+	before, err1 := describe(file)
+	between, err2 := describe(message)
+	after, err3 := describe(decrypted)
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
 	}
-	for _, output := range outputs {
-		kept := filepath.Join(dir, output)
-		if err := os.Rename(filepath.Join(work, output), kept); err != nil {
-			return err
-		}
-		fmt.Fprintf(d.stdout, "kept         %s\n", kept)
+	if before != after {
+		return fmt.Errorf("%s has %s, but what was decrypted has %s: did the file change?", file, before, after)
 	}
-	fmt.Fprintln(d.stdout, "             the message's key was that of this run: nothing opens it any more")
+	fmt.Fprintf(stdout, "file       %s\n", before)
+	fmt.Fprintf(stdout, "message    %s\n", between)
+	fmt.Fprintf(stdout, "decrypted  %s\n", after)
+	fmt.Fprintf(stdout, "suite      %v\n", header.Suite)
+	fmt.Fprintf(stdout, "context    %q, authenticated but not secret\n", header.UserContext())
+	fmt.Fprintf(stdout, "data key   wrapped by %q\n", header.EncryptedDataKeys[0].ProviderID)
 	return nil
 }
 
-// encrypt writes the message that holds what r gives to w. The message is
-// whole only when Close has returned nil.
-func (d *demo) encrypt(w io.Writer, r io.Reader) (*format.Header, error) {
-	e, err := d.client.NewEncryptWriter(d.ctx, w, d.provider, &d.options)
+// describe returns the size and a hash of the file.
+func describe(name string) (string, error) {
+	f, err := os.Open(name)
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	if _, err := io.Copy(e, r); err != nil {
-		return nil, err
-	}
-	return e.Header(), e.Close()
+	defer f.Close()
+	hash := sha256.New()
+	n, err := io.Copy(hash, f)
+	return fmt.Sprintf("%d bytes, SHA-256 %x", n, hash.Sum(nil)), err
 }
 
-// decrypt writes what the message in r holds to w. All of it is verified only
-// when io.Copy has returned nil: on an error the caller removes the file.
-func (d *demo) decrypt(w io.Writer, r io.Reader) (*format.Header, error) {
-	p, err := d.client.NewDecryptReader(d.ctx, r, d.provider, &esdk.DecryptOptions{
-		EncryptionContext: d.options.EncryptionContext, // must be the message's
+// encryptFile encrypts the file named from into the file named to.
+func encryptFile(ctx context.Context, to, from string, p keyprovider.MasterKeyProvider, about map[string]string) error {
+	return writeFile(ctx, to, from, func(dst io.Writer, src io.Reader) error {
+		w, err := esdk.NewEncryptWriter(ctx, dst, p, &esdk.EncryptOptions{EncryptionContext: about})
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(w, src); err != nil {
+			return err
+		}
+		return w.Close() // without it there is no message
 	})
+}
+
+// decryptFile decrypts the file named from into the file named to, if it is about
+// the same.
+func decryptFile(ctx context.Context, to, from string, p keyprovider.MasterKeyProvider, about map[string]string) (header *format.Header, err error) {
+	err = writeFile(ctx, to, from, func(dst io.Writer, src io.Reader) error {
+		r, err := esdk.NewDecryptReader(ctx, src, p, &esdk.DecryptOptions{EncryptionContext: about})
+		if err != nil {
+			return err
+		}
+		header = r.Header()
+		_, err = io.Copy(dst, r) // nil: all of it has been verified
+		return err
+	})
+	return header, err
+}
+
+// writeFile calls convert with a new file and the one named from. If all went
+// well it gives the new file the name to. Until then, and after an error, an
+// older file of that name is as it was.
+func writeFile(ctx context.Context, to, from string, convert func(io.Writer, io.Reader) error) error {
+	src, err := os.Open(from)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if _, err := io.Copy(w, p); err != nil {
-		return nil, err
+	defer src.Close()
+	defer context.AfterFunc(ctx, func() { src.Close() })() // ctx alone does not end a stream
+	dst, err := os.CreateTemp(filepath.Dir(to), ".esdk-*")
+	if err != nil {
+		return err
 	}
-	return p.Header(), p.Close()
-}
-
-// report prints what is of interest.
-func (d *demo) report(file string, encryption, decryption result) {
-	row := func(name, format string, a ...any) {
-		fmt.Fprintf(d.stdout, "%-12s %s\n", name, fmt.Sprintf(format, a...))
+	defer os.Remove(dst.Name()) // fails once it has the other name
+	if err := errors.Join(convert(dst, src), dst.Close(), ctx.Err()); err != nil {
+		return err
 	}
-
-	h, size := decryption.header, decryption.written
-	row("file", "%s, %d bytes", file, size)
-	percent := ""
-	if size > 0 {
-		percent = fmt.Sprintf(" (%.2f %%)", 100*float64(encryption.written-size)/float64(size))
-	}
-	row("message", "%d bytes, overhead %d bytes%s", encryption.written, encryption.written-size, percent)
-	row("frames", "%d of up to %d bytes", size/int64(h.FrameLength)+1, h.FrameLength)
-	row("suite", "%v (%04x): key commitment %s, signature %s", h.Suite, uint16(h.Suite), yes(h.Suite.Committing()), yes(h.Suite.Signing()))
-	if policy := d.client.CommitmentPolicy; policy == suite.RequireEncryptRequireDecrypt {
-		row("policy", "%v, the default", policy)
-	} else {
-		row("policy", "%v, chosen for this run because the default forbids the suite", policy)
-	}
-	row("message id", "%x", h.MessageID)
-	label := "context"
-	for _, k := range slices.Sorted(maps.Keys(h.EncryptionContext)) {
-		row(label, "%q: %q", k, h.EncryptionContext[k])
-		label = ""
-	}
-	label = "data keys"
-	for i, k := range h.EncryptedDataKeys {
-		row(label, "%d of %d: wrapped in %d bytes by %q", i+1, len(h.EncryptedDataKeys), len(k.Ciphertext), k.ProviderID)
-		label = ""
-	}
-	row("encrypted", "in %s", speed(size, encryption.took))
-	row("decrypted", "in %s, and equal to the file", speed(size, decryption.took))
-	var memory runtime.MemStats
-	runtime.ReadMemStats(&memory)
-	row("memory", "%.1f MiB in all, as the Go runtime counts it", float64(memory.Sys)/(1<<20))
-}
-
-func yes(b bool) string {
-	if b {
-		return "yes"
-	}
-	return "no"
-}
-
-// speed tells how fast size bytes went, files and all.
-func speed(size int64, took time.Duration) string {
-	return fmt.Sprintf("%v, %.0f MB/s", took.Round(10*time.Microsecond), float64(size)/1e6/max(took.Seconds(), 1e-9))
+	return os.Rename(dst.Name(), to)
 }

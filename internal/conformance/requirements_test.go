@@ -28,7 +28,7 @@ type requirement struct {
 const columns = "id\tspec_file\tsection_anchor\tlevel\tarea\tsummary\tstatus\tanswer"
 
 // statuses are what can become of a requirement.
-var statuses = []string{"tested", "by-design", "not-applicable", "gap"}
+var statuses = []string{"tested", "reviewed", "by-design", "not-applicable", "gap"}
 
 func requirements(t *testing.T) (rows []requirement) {
 	t.Helper()
@@ -154,15 +154,16 @@ This page is made from that file by `+"`go test ./internal/conformance -update`"
 | status | rows | the answer is |
 |---|---|---|
 | tested | %d | the tests, by folder and name, that fail if the requirement is not met |
+| reviewed | %d | where it is met, for what no test can show: what docs say, and constant time |
 | by-design | %d | why this module does something else |
 | not-applicable | %d | why there is nothing to do: other clients' formats, permissions |
 | gap | %d | what is missing |
 
 ## By page of the specification
 
-| page | tested | by-design | not-applicable | gap |
-|---|---|---|---|---|
-`, len(rows), total["tested"], total["by-design"], total["not-applicable"], total["gap"])
+| page | tested | reviewed | by-design | not-applicable | gap |
+|---|---|---|---|---|---|
+`, len(rows), total["tested"], total["reviewed"], total["by-design"], total["not-applicable"], total["gap"])
 	for _, page := range order {
 		fmt.Fprintf(&b, "| %s |", page)
 		for _, s := range statuses {
@@ -173,6 +174,13 @@ This page is made from that file by `+"`go test ./internal/conformance -update`"
 			}
 		}
 		b.WriteString("\n")
+	}
+
+	b.WriteString("\n## Reviewed\n\n")
+	for _, r := range rows {
+		if r.status == "reviewed" {
+			fmt.Fprintf(&b, "- `%s` (%s): %s **Where:** %s\n", r.id, r.level, r.summary, r.answer)
+		}
 	}
 
 	b.WriteString("\n## By design\n\nWhat the specification says, and what is done here instead.\n")
