@@ -3,7 +3,9 @@ package keyprovider_test
 import (
 	"crypto/rand"
 	"crypto/rsa"
+	"flag"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 
@@ -11,7 +13,26 @@ import (
 
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/keyprovider/providertest"
+	"github.com/esdk-go/esdk/suite"
 )
+
+// full reports whether every case of the long tables is to run: ESDK_TEST=full,
+// and fuzzing.
+func full() bool {
+	return os.Getenv("ESDK_TEST") == "full" || flag.Lookup("test.fuzz").Value.String() != ""
+}
+
+// keySizes are suites with data keys of each length, all that matters to the
+// providers. They come second where all suites would take long: see full.
+var keySizes = []suite.ID{suite.AES128GCMHKDFSHA256, suite.AES192GCM, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384}
+
+// sampled returns all suites, or few unless every case is to run.
+func sampled(few []suite.ID) []suite.ID {
+	if full() {
+		return suite.All()
+	}
+	return few
+}
 
 var paddings = []keyprovider.RSAPadding{
 	keyprovider.PKCS1v15, keyprovider.OAEPSHA1, keyprovider.OAEPSHA256, keyprovider.OAEPSHA384, keyprovider.OAEPSHA512,
@@ -65,19 +86,22 @@ func TestRawAESKeepsTheContract(t *testing.T) {
 }
 
 func TestRawRSAKeepsTheContract(t *testing.T) {
-	for _, padding := range paddings {
+	for i, padding := range paddings {
 		t.Run(padding.String(), func(t *testing.T) {
-			providertest.Test(t, providertest.Config{Provider: newRSA(t, "key", padding), Unbound: true, ImplicitRejection: padding == keyprovider.PKCS1v15})
+			t.Parallel()
+			providertest.Test(t, providertest.Config{Provider: newRSA(t, "key", padding), Unbound: true, ImplicitRejection: padding == keyprovider.PKCS1v15,
+				Suites: sampled(keySizes[i%3:][:1])})
 		})
 	}
 }
 
 func TestRawRSAOfTwoHalvesKeepsTheContract(t *testing.T) {
+	t.Parallel()
 	encrypter, err := keyprovider.NewRawRSA("namespace", "key", &rsaKey().PublicKey, nil, keyprovider.OAEPSHA256)
 	require.NoError(t, err)
 	decrypter, err := keyprovider.NewRawRSA("namespace", "key", nil, rsaKey(), keyprovider.OAEPSHA256)
 	require.NoError(t, err)
-	providertest.Test(t, providertest.Config{Provider: encrypter, Decrypter: decrypter, Unbound: true})
+	providertest.Test(t, providertest.Config{Provider: encrypter, Decrypter: decrypter, Unbound: true, Suites: sampled(keySizes)})
 }
 
 func TestDecryptOnlyRawRSAKeepsTheContract(t *testing.T) {
@@ -92,7 +116,8 @@ func TestMultiKeepsTheContract(t *testing.T) {
 		providertest.Test(t, providertest.Config{Provider: newMulti(t, newAES(t, "first", 32), nested)})
 	})
 	t.Run("AES and RSA", func(t *testing.T) {
+		t.Parallel()
 		p := newMulti(t, newAES(t, "first", 32), newRSA(t, "second", keyprovider.OAEPSHA256))
-		providertest.Test(t, providertest.Config{Provider: p}) // the first, which generates, binds the context
+		providertest.Test(t, providertest.Config{Provider: p, Suites: sampled(keySizes)}) // the first, which generates, binds the context
 	})
 }

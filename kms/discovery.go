@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/kms/internal/arn"
 )
@@ -15,6 +15,7 @@ import (
 // [DiscoveryFilter] allows that key. It is a [keyprovider.MasterKeyProvider], safe
 // for concurrent use, and prints without credentials.
 type Discovery struct {
+	redacted
 	service     *service
 	filter      DiscoveryFilter
 	multiRegion bool
@@ -62,7 +63,7 @@ func NewDiscovery(ctx context.Context, filter *DiscoveryFilter, opts *Options) (
 	if err != nil {
 		return nil, err
 	}
-	d := &Discovery{service: s, filter: *filter, multiRegion: opts != nil && opts.MultiRegion}
+	d := &Discovery{redacted: provider.Redact("AWS KMS discovery provider"), service: s, filter: *filter, multiRegion: opts != nil && opts.MultiRegion}
 	d.filter.Accounts, d.filter.Regions = slices.Clone(filter.Accounts), slices.Clone(filter.Regions)
 	if d.multiRegion {
 		if s.region == "" {
@@ -122,11 +123,7 @@ func (d *Discovery) MasterKeys(context.Context, *keyprovider.Request) ([]keyprov
 // filter allows, until one succeeds. If none does, the error is a
 // [keyprovider.DecryptError].
 func (d *Discovery) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
-	key, failed, err := decryptFirst(ctx, d.service, req, keys, d.choose)
-	if failed != nil {
-		return nil, failed.failure(d.String(), nil)
-	}
-	return key, err
+	return d.service.decryptFirst(ctx, d.String(), req, keys, d.choose)
 }
 
 // choose returns the key to call for an entry under the stored key.
@@ -136,12 +133,3 @@ func (d *Discovery) choose(stored arn.ARN) (arn.ARN, error) {
 	}
 	return stored, d.filter.allows(stored)
 }
-
-// String names the provider.
-func (d Discovery) String() string { return "AWS KMS discovery provider" }
-
-// Format writes String, whatever the verb.
-func (d Discovery) Format(s fmt.State, _ rune) { io.WriteString(s, d.String()) }
-
-// MarshalText returns String: what encoding/json and log/slog show.
-func (d Discovery) MarshalText() ([]byte, error) { return []byte(d.String()), nil }

@@ -7,10 +7,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/esdk-go/esdk/internal/keywrap"
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/kms/internal/datakey"
 )
 
 // ECDH protects data keys by a key agreement between two parties, one of which
@@ -32,6 +33,7 @@ import (
 // framework/key-agreement-schemas.md of the specification. The curves are
 // P-256, P-384 and P-521; SM2 is not supported.
 type ECDH struct {
+	redacted
 	key   key
 	curve ecdh.Curve
 	own   []byte // the KMS key's public key, a compressed point
@@ -76,7 +78,7 @@ func NewECDHStatic(ctx context.Context, keyARN string, pub, recipient *ecdh.Publ
 	if err != nil {
 		return nil, fmt.Errorf("kms: %w", err)
 	}
-	return &ECDH{k, agreement.Curve, agreement.Sender, agreement, peer}, nil
+	return &ECDH{provider.Redact("AWS KMS ECDH provider of %v", k.arn), k, agreement.Curve, agreement.Sender, agreement, peer}, nil
 }
 
 // NewECDHDiscovery returns a provider that decrypts what anybody encrypted for
@@ -103,7 +105,7 @@ func NewECDHDiscovery(ctx context.Context, keyARN string, pub *ecdh.PublicKey, o
 	if pub, err = k.agreementKey(ctx, pub); err != nil {
 		return nil, fmt.Errorf("kms: %w", err)
 	}
-	return &ECDH{key: k, curve: pub.Curve(), own: keywrap.Compress(pub)}, nil
+	return &ECDH{redacted: provider.Redact("AWS KMS ECDH discovery provider of %v", k.arn), key: k, curve: pub.Curve(), own: keywrap.Compress(pub)}, nil
 }
 
 // errECDHZero is for a provider of no constructor.
@@ -130,7 +132,7 @@ func (p ECDH) checkEncrypt() error {
 
 // GenerateDataKey returns a random data key, wrapped.
 func (p ECDH) GenerateDataKey(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
-	return generateDataKey(ctx, p, req)
+	return datakey.Generate(ctx, p, req)
 }
 
 // EncryptDataKey returns plaintext wrapped for the recipient.
@@ -138,7 +140,7 @@ func (p ECDH) EncryptDataKey(ctx context.Context, req *keyprovider.Request, plai
 	if err := p.checkEncrypt(); err != nil {
 		return keyprovider.EncryptedDataKey{}, err
 	}
-	serialised, err := serialisedContext(req)
+	serialised, err := provider.AppendContext(nil, req.EncryptionContext)
 	if err != nil {
 		return keyprovider.EncryptedDataKey{}, err
 	}
@@ -160,25 +162,24 @@ func (p ECDH) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys
 	if p.key.service == nil {
 		return nil, errECDHZero
 	}
-	serialised, err := serialisedContext(req)
+	serialised, err := provider.AppendContext(nil, req.EncryptionContext)
 	if err != nil {
 		return nil, err
 	}
-	var with keywrap.Agreement // that of the entry at hand
-	fits := func(edk *keyprovider.EncryptedDataKey) (err error) {
-		with, err = p.fits(req, edk)
-		return err
-	}
-	return attempt(ctx, p.String(), keys, fits, func(edk *keyprovider.EncryptedDataKey) ([]byte, error) {
-		return p.unwrap(ctx, with, serialised, edk.Ciphertext)
+	return datakey.Open(ctx, p.String(), keys, func(edk *keyprovider.EncryptedDataKey) (provider.Unwrap, error) {
+		if !keywrap.IsECDH(edk.ProviderID) {
+			return nil, nil
+		}
+		with, err := p.fits(req, edk)
+		if err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) ([]byte, error) { return p.unwrap(ctx, with, serialised, edk.Ciphertext) }, nil
 	})
 }
 
 // fits returns the entry's agreement, or why the entry is not for the provider.
 func (p ECDH) fits(req *keyprovider.Request, edk *keyprovider.EncryptedDataKey) (keywrap.Agreement, error) {
-	if !keywrap.IsECDH(edk.ProviderID) {
-		return keywrap.Agreement{}, errForeign
-	}
 	with, err := keywrap.ParseAgreement(p.curve, edk.ProviderInfo)
 	if err != nil {
 		return keywrap.Agreement{}, err
@@ -214,17 +215,3 @@ func (p ECDH) unwrap(ctx context.Context, with keywrap.Agreement, serialised, wr
 	defer clear(secret)
 	return with.Unwrap(secret, serialised, wrapped)
 }
-
-// String names the key.
-func (p ECDH) String() string {
-	if p.key.service != nil && p.peer == nil {
-		return fmt.Sprintf("AWS KMS ECDH discovery provider of %v", p.key.arn)
-	}
-	return fmt.Sprintf("AWS KMS ECDH provider of %v", p.key.arn)
-}
-
-// Format writes String, whatever the verb.
-func (p ECDH) Format(s fmt.State, _ rune) { io.WriteString(s, p.String()) }
-
-// MarshalText returns String: what encoding/json and log/slog show.
-func (p ECDH) MarshalText() ([]byte, error) { return []byte(p.String()), nil }

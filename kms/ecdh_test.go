@@ -225,7 +225,7 @@ func TestECDHTriesTheNextEntryAfterOneThatFails(t *testing.T) {
 		require.Len(t, err.Causes, 4)
 		for i, want := range []string{"key agreement", "key agreement", "data key was altered", "data key was altered"} {
 			require.ErrorContains(t, err.Causes[i], want)
-			require.ErrorContains(t, err.Causes[i], fmt.Sprintf("encrypted data key %d: ", i+1))
+			require.ErrorContains(t, err.Causes[i], fmt.Sprintf(`encrypted data key %d ("aws-kms-ecdh"): `, i+1))
 		}
 		all := *m
 		all.EncryptedDataKeys = append(slices.Clone(m.EncryptedDataKeys), good, good)
@@ -289,7 +289,7 @@ func TestECDHSkipsEntriesThatCannotBeItsOwnWithoutACall(t *testing.T) {
 			one.EncryptedDataKeys = []keyprovider.EncryptedDataKey{edk}
 			err := refusal(t, p, &one)
 			require.ErrorIs(t, err, keyprovider.ErrNoMatch)
-			require.ErrorContains(t, err, "encrypted data key 1 skipped: ")
+			require.ErrorContains(t, err, `encrypted data key 1 ("aws-kms-ecdh"): skipped: `)
 			require.ErrorContains(t, err, want)
 			require.Empty(t, s.Calls())
 			one.EncryptedDataKeys = []keyprovider.EncryptedDataKey{edk, good}

@@ -39,12 +39,16 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/kms/internal/arn"
 	"github.com/esdk-go/esdk/kms/internal/setup"
 )
 
 // providerID is the provider ID of encrypted data keys under KMS keys.
 const providerID = "aws-kms"
+
+// redacted keeps credentials and secrets of what embeds it out of logs.
+type redacted = provider.Redacted
 
 // API is what the providers call: methods of the AWS SDK's *kms.Client. They
 // may be called concurrently.

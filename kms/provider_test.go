@@ -204,7 +204,7 @@ func TestProviderSkipsMalformedAndForeignEntries(t *testing.T) {
 	for _, p := range []keyprovider.MasterKeyProvider{p, discovery(t, nil, e.options())} {
 		err := refusal(t, p, m)
 		require.ErrorIs(t, err, keyprovider.ErrNoMatch)
-		require.ErrorContains(t, err, `encrypted data key 2 skipped: "not an ARN" is not an ARN`)
+		require.ErrorContains(t, err, `encrypted data key 2 ("aws-kms"): skipped: "not an ARN" is not an ARN`)
 		require.Len(t, err.Causes, 1+8, "those of other providers give no cause")
 	}
 }

@@ -12,15 +12,16 @@ import (
 	"errors"
 	"fmt"
 	"hash"
-	"io"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/kms/internal/arn"
+	"github.com/esdk-go/esdk/kms/internal/datakey"
 	"github.com/esdk-go/esdk/suite"
 )
 
@@ -72,6 +73,7 @@ func (a RSAAlgorithm) hash() hash.Hash {
 //
 // It follows framework/aws-kms/aws-kms-rsa-keyring.md of the specification.
 type RSA struct {
+	redacted
 	key       key
 	pub       *rsa.PublicKey
 	algorithm RSAAlgorithm
@@ -110,7 +112,7 @@ func NewRSA(ctx context.Context, keyARN string, pub *rsa.PublicKey, algorithm RS
 	if err != nil {
 		return nil, err
 	}
-	return &RSA{k, pub, algorithm}, nil
+	return &RSA{provider.Redact("AWS KMS RSA provider of %v", k.arn), k, pub, algorithm}, nil
 }
 
 // copyPublicKey returns a copy by way of the key's encoding, which checks it.
@@ -161,7 +163,7 @@ func (p RSA) checkEncrypt(req *keyprovider.Request) error {
 
 // GenerateDataKey returns a random data key, encrypted.
 func (p RSA) GenerateDataKey(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
-	return generateDataKey(ctx, p, req)
+	return datakey.Generate(ctx, p, req)
 }
 
 // EncryptDataKey returns plaintext encrypted for the public key.
@@ -185,7 +187,7 @@ func (p RSA) EncryptDataKey(_ context.Context, req *keyprovider.Request, plainte
 
 // digestContext returns what stands before a data key under RSA.
 func digestContext(req *keyprovider.Request) ([]byte, error) {
-	serialised, err := serialisedContext(req)
+	serialised, err := provider.AppendContext(nil, req.EncryptionContext)
 	if err != nil {
 		return nil, err
 	}
@@ -204,16 +206,19 @@ func (p RSA) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys 
 	if err != nil {
 		return nil, err
 	}
-	return attempt(ctx, p.String(), keys, p.fits, func(edk *keyprovider.EncryptedDataKey) ([]byte, error) {
-		return p.decrypt(ctx, req, digest, edk.Ciphertext)
+	return datakey.Open(ctx, p.String(), keys, func(edk *keyprovider.EncryptedDataKey) (provider.Unwrap, error) {
+		if edk.ProviderID != rsaProviderID {
+			return nil, nil
+		}
+		if err := p.fits(edk); err != nil {
+			return nil, err
+		}
+		return func(ctx context.Context) ([]byte, error) { return p.decrypt(ctx, req, digest, edk.Ciphertext) }, nil
 	})
 }
 
 // fits returns why the entry is not to be decrypted by the provider, or nil.
 func (p RSA) fits(edk *keyprovider.EncryptedDataKey) error {
-	if edk.ProviderID != rsaProviderID {
-		return errForeign
-	}
 	stored, err := arn.ParseKey(string(edk.ProviderInfo))
 	switch size := len(edk.Ciphertext); {
 	case err != nil:
@@ -266,12 +271,3 @@ func (p RSA) checkDecrypted(out *awskms.DecryptOutput, req *keyprovider.Request,
 	}
 	return nil
 }
-
-// String names the key.
-func (p RSA) String() string { return fmt.Sprintf("AWS KMS RSA provider of %v", p.key.arn) }
-
-// Format writes String, whatever the verb.
-func (p RSA) Format(s fmt.State, _ rune) { io.WriteString(s, p.String()) }
-
-// MarshalText returns String: what encoding/json and log/slog show.
-func (p RSA) MarshalText() ([]byte, error) { return []byte(p.String()), nil }

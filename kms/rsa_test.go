@@ -278,7 +278,7 @@ func TestRSASkipsEntriesThatCannotBeItsOwnWithoutACall(t *testing.T) {
 	err := refusal(t, p, m)
 	require.Empty(t, s.Calls())
 	require.ErrorIs(t, err, keyprovider.ErrNoMatch)
-	require.ErrorContains(t, err, `encrypted data key 2 skipped: "not an ARN" is not an ARN`)
+	require.ErrorContains(t, err, `encrypted data key 2 ("aws-kms-rsa"): skipped: "not an ARN" is not an ARN`)
 	require.ErrorContains(t, err.Causes[len(err.Causes)-1], "4 more encrypted data keys skipped")
 
 	m.EncryptedDataKeys = []keyprovider.EncryptedDataKey{{ProviderID: "aws-kms-rsa", ProviderInfo: []byte(arn), Ciphertext: make([]byte, 384)}}

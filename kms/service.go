@@ -10,9 +10,10 @@ import (
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
 	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/kms/internal/arn"
-	"github.com/esdk-go/esdk/kms/internal/setup"
+	"github.com/esdk-go/esdk/kms/internal/datakey"
 )
 
 // service is AWS KMS as one provider uses it: a client for each Region, and
@@ -89,7 +90,7 @@ func (s *service) open(ctx context.Context, region string, c *client) {
 	case c.err != nil:
 		c.gone = ctx.Err() != nil
 		c.err = fmt.Errorf("client for Region %s: %w", region, c.err)
-	case setup.IsNil(c.api):
+	case provider.IsNil(c.api):
 		c.err = fmt.Errorf("Options.ClientFor returned no client for Region %s", region)
 	}
 }
@@ -179,7 +180,7 @@ func (s *service) encrypt(ctx context.Context, id keyID, req *keyprovider.Reques
 }
 
 // decrypt returns the data key in edk, decrypted by the given key.
-func (s *service) decrypt(ctx context.Context, key arn.ARN, req *keyprovider.Request, edk *keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
+func (s *service) decrypt(ctx context.Context, key arn.ARN, req *keyprovider.Request, edk *keyprovider.EncryptedDataKey) ([]byte, error) {
 	id := key.String()
 	out, err := call(ctx, s, key.Region, func(api API) (*awskms.DecryptOutput, error) {
 		return api.Decrypt(ctx, &awskms.DecryptInput{
@@ -201,45 +202,30 @@ func (s *service) decrypt(ctx context.Context, key arn.ARN, req *keyprovider.Req
 		clear(out.Plaintext)
 		return nil, &KeyError{"Decrypt", id, err}
 	}
-	return &keyprovider.DataKey{Plaintext: out.Plaintext, Encrypted: *edk}, nil
+	return out.Plaintext, nil
 }
 
-// decryptFirst decrypts the first of keys that can be. choose returns the key
-// to ask for one that a stored key encrypted, or why there is none. If none
-// could be decrypted the causes are not nil; other errors are ctx's.
-func decryptFirst(ctx context.Context, s *service, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey, choose func(stored arn.ARN) (arn.ARN, error)) (*keyprovider.DataKey, *causes, error) {
+// decryptFirst decrypts the first of keys that can be, for the provider called name.
+// choose returns the key to ask for one that a stored key encrypted, or why
+// there is none.
+func (s *service) decryptFirst(ctx context.Context, name string, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey, choose func(stored arn.ARN) (arn.ARN, error)) (*keyprovider.DataKey, error) {
 	if s == nil {
-		return nil, nil, errors.New("the provider was not made by New or NewDiscovery")
+		return nil, errors.New("the provider was not made by New or NewDiscovery")
 	}
-	var failed causes
-	for i := range keys {
-		if err := ctx.Err(); err != nil {
-			return nil, nil, err
-		}
-		edk := &keys[i]
+	return datakey.Open(ctx, name, keys, func(edk *keyprovider.EncryptedDataKey) (provider.Unwrap, error) {
 		if edk.ProviderID != providerID {
-			continue
+			return nil, nil
 		}
 		stored, err := arn.ParseKey(string(edk.ProviderInfo))
 		if err != nil {
-			failed.skip(i, err)
-			continue
+			return nil, err
 		}
 		key, err := choose(stored)
 		if err != nil {
-			failed.skip(i, err)
-			continue
+			return nil, err
 		}
-		dataKey, err := s.decrypt(ctx, key, req, edk)
-		if err == nil {
-			return dataKey, nil, nil
-		}
-		if ctx.Err() != nil {
-			return nil, nil, ctx.Err()
-		}
-		failed.try(i, err)
-	}
-	return nil, &failed, nil
+		return func(ctx context.Context) ([]byte, error) { return s.decrypt(ctx, key, req, edk) }, nil
+	})
 }
 
 // checkLength checks the length of a data key that KMS returned.

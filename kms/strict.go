@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/kms/internal/arn"
 )
@@ -15,6 +15,7 @@ import (
 // a [keyprovider.MasterKeyProvider], safe for concurrent use, and prints
 // without credentials.
 type Provider struct {
+	redacted
 	service     *service
 	keys        []keyID
 	multiRegion bool
@@ -66,6 +67,10 @@ func New(ctx context.Context, keyIDs []string, opts *Options) (*Provider, error)
 			return nil, fmt.Errorf("kms: %w", err)
 		}
 	}
+	p.redacted = provider.Redact("AWS KMS provider of %d keys", len(p.keys))
+	if len(p.keys) == 1 {
+		p.redacted = provider.Redact("AWS KMS provider of %s", p.keys[0].text)
+	}
 	return p, nil
 }
 
@@ -74,7 +79,7 @@ func New(ctx context.Context, keyIDs []string, opts *Options) (*Provider, error)
 func (p *Provider) MasterKeys(context.Context, *keyprovider.Request) ([]keyprovider.MasterKey, error) {
 	keys := make([]keyprovider.MasterKey, len(p.keys))
 	for i, id := range p.keys {
-		keys[i] = masterKey{p.service, id}
+		keys[i] = masterKey{provider.Redact("AWS KMS key %s", id.text), p.service, id}
 	}
 	return keys, nil
 }
@@ -82,9 +87,11 @@ func (p *Provider) MasterKeys(context.Context, *keyprovider.Request) ([]keyprovi
 // DecryptDataKey asks KMS for the first of keys that is encrypted under one of
 // the provider's keys and that KMS decrypts.
 func (p *Provider) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
-	key, failed, err := decryptFirst(ctx, p.service, req, keys, p.choose)
-	if failed != nil {
-		return nil, failed.failure(p.String(), p.hint())
+	key, err := p.service.decryptFirst(ctx, p.String(), req, keys, p.choose)
+	if failure, ok := err.(*keyprovider.DecryptError); ok {
+		if hint := p.hint(); hint != nil { // first, so that it is printed
+			failure.Causes = append([]error{hint}, failure.Causes...)
+		}
 	}
 	return key, err
 }
@@ -118,25 +125,12 @@ func (p *Provider) hint() error {
 	return fmt.Errorf("only key ARNs decrypt, not %s: give the ARN of the key, which kms:DescribeKey tells", strings.Join(others, ", "))
 }
 
-// String tells the number of keys.
-func (p Provider) String() string {
-	if len(p.keys) == 1 {
-		return fmt.Sprintf("AWS KMS provider of %s", p.keys[0].text)
-	}
-	return fmt.Sprintf("AWS KMS provider of %d keys", len(p.keys))
-}
-
-// Format writes String, whatever the verb.
-func (p Provider) Format(s fmt.State, _ rune) { io.WriteString(s, p.String()) }
-
-// MarshalText returns String: what encoding/json and log/slog show.
-func (p Provider) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
-
 // masterKey is one KMS key of a Provider.
 //
 // It follows framework/aws-kms/aws-kms-mrk-aware-master-key.md of the
 // specification.
 type masterKey struct {
+	redacted
 	service *service
 	id      keyID
 }
@@ -148,7 +142,3 @@ func (k masterKey) GenerateDataKey(ctx context.Context, req *keyprovider.Request
 func (k masterKey) EncryptDataKey(ctx context.Context, req *keyprovider.Request, plaintext []byte) (keyprovider.EncryptedDataKey, error) {
 	return k.service.encrypt(ctx, k.id, req, plaintext)
 }
-
-func (k masterKey) String() string { return "AWS KMS key " + k.id.text }
-
-func (k masterKey) Format(s fmt.State, _ rune) { io.WriteString(s, k.String()) }

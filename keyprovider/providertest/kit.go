@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"unicode/utf8"
 
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/suite"
 )
@@ -41,7 +41,7 @@ func newKit(c Config) (*kit, error) {
 		}
 	}
 	for _, p := range []keyprovider.MasterKeyProvider{k.provider, k.decrypter} {
-		if p != nil && isNil(p) {
+		if p != nil && provider.IsNil(p) {
 			return nil, errors.New("providertest: a nil pointer as provider")
 		}
 		if _, ok := p.(keyprovider.MaterialsManager); ok {
@@ -49,12 +49,6 @@ func newKit(c Config) (*kit, error) {
 		}
 	}
 	return k, nil
-}
-
-// isNil reports whether v is nil or a nil pointer.
-func isNil(v any) bool {
-	r := reflect.ValueOf(v)
-	return v == nil || r.Kind() == reflect.Pointer && r.IsNil()
 }
 
 // request returns a new request whose encryption context holds some text.
@@ -77,7 +71,7 @@ func (k *kit) masterKeys(ctx context.Context, req *keyprovider.Request) ([]keypr
 		return nil, errors.New("MasterKeys returned neither a key nor an error")
 	}
 	for i, key := range keys {
-		if isNil(key) {
+		if provider.IsNil(key) {
 			return nil, fmt.Errorf("MasterKeys returned a nil key at index %d", i)
 		}
 	}

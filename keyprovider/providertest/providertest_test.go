@@ -16,9 +16,9 @@ import (
 	"github.com/esdk-go/esdk/suite"
 )
 
-// A provider is a good one, with a master key and a further one, each of whose
+// A breakable is a good provider, with a master key and a further one, each of whose
 // methods a test can break.
-type provider struct {
+type breakable struct {
 	inner keyprovider.MasterKeyProvider
 
 	masterKeys func(context.Context, *keyprovider.Request) ([]keyprovider.MasterKey, error)
@@ -27,7 +27,7 @@ type provider struct {
 	decrypt    func(context.Context, *keyprovider.Request, []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error)
 }
 
-func newProvider() *provider {
+func newProvider() *breakable {
 	first, err := keyprovider.NewRawAES("namespace", "first", make([]byte, 32))
 	if err != nil {
 		panic(err)
@@ -40,10 +40,10 @@ func newProvider() *provider {
 	if err != nil {
 		panic(err)
 	}
-	return &provider{inner: inner}
+	return &breakable{inner: inner}
 }
 
-func (p *provider) MasterKeys(ctx context.Context, req *keyprovider.Request) ([]keyprovider.MasterKey, error) {
+func (p *breakable) MasterKeys(ctx context.Context, req *keyprovider.Request) ([]keyprovider.MasterKey, error) {
 	if p.masterKeys != nil {
 		return p.masterKeys(ctx, req)
 	}
@@ -54,18 +54,18 @@ func (p *provider) MasterKeys(ctx context.Context, req *keyprovider.Request) ([]
 	return keys, err
 }
 
-func (p *provider) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
+func (p *breakable) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
 	if p.decrypt != nil {
 		return p.decrypt(ctx, req, keys)
 	}
 	return p.inner.DecryptDataKey(ctx, req, keys)
 }
 
-// masterKey is a master key of provider. Breaks of encrypt apply to all, those
+// masterKey is a master key of a breakable. Breaks of encrypt apply to all, those
 // of generate to the first.
 type masterKey struct {
 	keyprovider.MasterKey
-	p *provider
+	p *breakable
 }
 
 func (k *masterKey) GenerateDataKey(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
@@ -83,7 +83,7 @@ func (k *masterKey) EncryptDataKey(ctx context.Context, req *keyprovider.Request
 }
 
 // innerKey returns the first master key that nothing broke.
-func (p *provider) innerKey() keyprovider.MasterKey {
+func (p *breakable) innerKey() keyprovider.MasterKey {
 	keys, err := p.inner.MasterKeys(context.Background(), request(suite.AES256GCM))
 	if err != nil {
 		panic(err)
@@ -116,7 +116,7 @@ func TestGoodProviderPasses(t *testing.T) {
 var errBroken = errors.New("broken")
 
 // generated lets a broken GenerateDataKey change what the good one returns.
-func generated(p *provider, change func(*keyprovider.DataKey)) {
+func generated(p *breakable, change func(*keyprovider.DataKey)) {
 	p.generate = func(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
 		key, err := p.innerKey().GenerateDataKey(ctx, req)
 		if err == nil {
@@ -127,7 +127,7 @@ func generated(p *provider, change func(*keyprovider.DataKey)) {
 }
 
 // decrypted lets a broken DecryptDataKey change the call and the result.
-func decrypted(p *provider, before func(*keyprovider.Request, []keyprovider.EncryptedDataKey) []keyprovider.EncryptedDataKey,
+func decrypted(p *breakable, before func(*keyprovider.Request, []keyprovider.EncryptedDataKey) []keyprovider.EncryptedDataKey,
 	after func(*keyprovider.DataKey, error) (*keyprovider.DataKey, error)) {
 	p.decrypt = func(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
 		if before != nil {
@@ -146,69 +146,69 @@ func TestBrokenProviderFails(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		fails string // the check that must see it
-		spoil func(*provider)
+		spoil func(*breakable)
 	}{
-		{"no master keys", "names its master keys", func(p *provider) {
+		{"no master keys", "names its master keys", func(p *breakable) {
 			p.masterKeys = func(context.Context, *keyprovider.Request) ([]keyprovider.MasterKey, error) { return nil, nil }
 		}},
-		{"MasterKeys fails", "names its master keys", func(p *provider) {
+		{"MasterKeys fails", "names its master keys", func(p *breakable) {
 			p.masterKeys = func(context.Context, *keyprovider.Request) ([]keyprovider.MasterKey, error) { return nil, errBroken }
 		}},
-		{"master keys beside an error", "names its master keys", func(p *provider) {
+		{"master keys beside an error", "names its master keys", func(p *breakable) {
 			p.masterKeys = func(ctx context.Context, req *keyprovider.Request) ([]keyprovider.MasterKey, error) {
 				keys, _ := p.inner.MasterKeys(ctx, req)
 				return keys, errBroken
 			}
 		}},
-		{"a nil master key", "names its master keys", func(p *provider) {
+		{"a nil master key", "names its master keys", func(p *breakable) {
 			p.masterKeys = func(context.Context, *keyprovider.Request) ([]keyprovider.MasterKey, error) {
 				return []keyprovider.MasterKey{p.innerKey(), nil}, nil
 			}
 		}},
-		{"a nil pointer as master key", "names its master keys", func(p *provider) {
+		{"a nil pointer as master key", "names its master keys", func(p *breakable) {
 			p.masterKeys = func(context.Context, *keyprovider.Request) ([]keyprovider.MasterKey, error) {
 				return []keyprovider.MasterKey{(*masterKey)(nil)}, nil
 			}
 		}},
-		{"GenerateDataKey returns nothing", "generates data keys that fit the suite and a header", func(p *provider) {
+		{"GenerateDataKey returns nothing", "generates data keys that fit the suite and a header", func(p *breakable) {
 			p.generate = func(context.Context, *keyprovider.Request) (*keyprovider.DataKey, error) { return nil, nil }
 		}},
-		{"GenerateDataKey fails", "generates data keys that fit the suite and a header", func(p *provider) {
+		{"GenerateDataKey fails", "generates data keys that fit the suite and a header", func(p *breakable) {
 			p.generate = func(context.Context, *keyprovider.Request) (*keyprovider.DataKey, error) { return nil, errBroken }
 		}},
-		{"a data key beside an error", "generates data keys that fit the suite and a header", func(p *provider) {
+		{"a data key beside an error", "generates data keys that fit the suite and a header", func(p *breakable) {
 			p.generate = func(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
 				key, _ := p.innerKey().GenerateDataKey(ctx, req)
 				return key, errBroken
 			}
 		}},
-		{"always 32 bytes", "generates data keys that fit the suite and a header", func(p *provider) {
+		{"always 32 bytes", "generates data keys that fit the suite and a header", func(p *breakable) {
 			p.generate = func(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
 				other := *req
 				other.Suite = suite.AES256GCM
 				return p.innerKey().GenerateDataKey(ctx, &other)
 			}
 		}},
-		{"a provider ID that is not UTF-8", "generates data keys that fit the suite and a header", func(p *provider) {
+		{"a provider ID that is not UTF-8", "generates data keys that fit the suite and a header", func(p *breakable) {
 			generated(p, func(key *keyprovider.DataKey) { key.Encrypted.ProviderID = "\xff" })
 		}},
-		{"a provider info too long", "generates data keys that fit the suite and a header", func(p *provider) {
+		{"a provider info too long", "generates data keys that fit the suite and a header", func(p *breakable) {
 			generated(p, func(key *keyprovider.DataKey) { key.Encrypted.ProviderInfo = make([]byte, 1<<16) })
 		}},
-		{"the same data key always", "generates another data key each time", func(p *provider) {
+		{"the same data key always", "generates another data key each time", func(p *breakable) {
 			p.generate = func(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
 				plaintext := bytes.Clone(fixed[:req.Suite.KeySize()])
 				edk, err := p.innerKey().EncryptDataKey(ctx, req, plaintext)
 				return &keyprovider.DataKey{Plaintext: plaintext, Encrypted: edk}, err
 			}
 		}},
-		{"a generated data key that is not the wrapped one", "decrypts what it generated", func(p *provider) {
+		{"a generated data key that is not the wrapped one", "decrypts what it generated", func(p *breakable) {
 			generated(p, func(key *keyprovider.DataKey) { key.Plaintext[0] ^= 1 })
 		}},
-		{"DecryptDataKey returns nothing", "decrypts what it generated", func(p *provider) {
+		{"DecryptDataKey returns nothing", "decrypts what it generated", func(p *breakable) {
 			decrypted(p, nil, func(*keyprovider.DataKey, error) (*keyprovider.DataKey, error) { return nil, nil })
 		}},
-		{"DecryptDataKey does not say which entry", "decrypts what it generated", func(p *provider) {
+		{"DecryptDataKey does not say which entry", "decrypts what it generated", func(p *breakable) {
 			decrypted(p, nil, func(key *keyprovider.DataKey, err error) (*keyprovider.DataKey, error) {
 				if err == nil {
 					key.Encrypted = keyprovider.EncryptedDataKey{}
@@ -216,7 +216,7 @@ func TestBrokenProviderFails(t *testing.T) {
 				return key, err
 			})
 		}},
-		{"DecryptDataKey returns a data key beside an error", "refuses no entries and foreign ones", func(p *provider) {
+		{"DecryptDataKey returns a data key beside an error", "refuses no entries and foreign ones", func(p *breakable) {
 			decrypted(p, nil, func(key *keyprovider.DataKey, err error) (*keyprovider.DataKey, error) {
 				if err != nil {
 					return &keyprovider.DataKey{}, err
@@ -224,7 +224,7 @@ func TestBrokenProviderFails(t *testing.T) {
 				return key, nil
 			})
 		}},
-		{"a zero key instead of an error", "refuses altered entries", func(p *provider) {
+		{"a zero key instead of an error", "refuses altered entries", func(p *breakable) {
 			decrypted(p, nil, func(key *keyprovider.DataKey, err error) (*keyprovider.DataKey, error) {
 				if err != nil {
 					return &keyprovider.DataKey{Plaintext: make([]byte, 32)}, nil
@@ -232,7 +232,7 @@ func TestBrokenProviderFails(t *testing.T) {
 				return key, nil
 			})
 		}},
-		{"an error of another type", "refuses no entries and foreign ones", func(p *provider) {
+		{"an error of another type", "refuses no entries and foreign ones", func(p *breakable) {
 			decrypted(p, nil, func(key *keyprovider.DataKey, err error) (*keyprovider.DataKey, error) {
 				if err != nil {
 					return nil, errBroken
@@ -240,29 +240,29 @@ func TestBrokenProviderFails(t *testing.T) {
 				return key, nil
 			})
 		}},
-		{"EncryptDataKey encrypts something else", "decrypts what any of its master keys encrypted", func(p *provider) {
+		{"EncryptDataKey encrypts something else", "decrypts what any of its master keys encrypted", func(p *breakable) {
 			p.encrypt = func(ctx context.Context, req *keyprovider.Request, plaintext []byte) (keyprovider.EncryptedDataKey, error) {
 				return p.innerKey().EncryptDataKey(ctx, req, fixed[:len(plaintext)])
 			}
 		}},
-		{"EncryptDataKey fails", "decrypts what any of its master keys encrypted", func(p *provider) {
+		{"EncryptDataKey fails", "decrypts what any of its master keys encrypted", func(p *breakable) {
 			p.encrypt = func(context.Context, *keyprovider.Request, []byte) (keyprovider.EncryptedDataKey, error) {
 				return keyprovider.EncryptedDataKey{}, errBroken
 			}
 		}},
-		{"the last entry first", "opens the first of its entries", func(p *provider) {
+		{"the last entry first", "opens the first of its entries", func(p *breakable) {
 			decrypted(p, func(_ *keyprovider.Request, keys []keyprovider.EncryptedDataKey) []keyprovider.EncryptedDataKey {
 				keys = slices.Clone(keys)
 				slices.Reverse(keys)
 				return keys
 			}, nil)
 		}},
-		{"only the first entry", "skips entries that are not its own", func(p *provider) {
+		{"only the first entry", "skips entries that are not its own", func(p *breakable) {
 			decrypted(p, func(_ *keyprovider.Request, keys []keyprovider.EncryptedDataKey) []keyprovider.EncryptedDataKey {
 				return keys[:min(len(keys), 1)]
 			}, nil)
 		}},
-		{"garbage ends it", "skips entries that are not its own", func(p *provider) {
+		{"garbage ends it", "skips entries that are not its own", func(p *breakable) {
 			decrypted(p, func(_ *keyprovider.Request, keys []keyprovider.EncryptedDataKey) []keyprovider.EncryptedDataKey {
 				for i, edk := range keys {
 					if edk.ProviderID == "namespace" && string(edk.Ciphertext) == "providertest" {
@@ -272,7 +272,7 @@ func TestBrokenProviderFails(t *testing.T) {
 				return keys
 			}, nil)
 		}},
-		{"bytes after the ciphertext ignored", "refuses altered entries", func(p *provider) {
+		{"bytes after the ciphertext ignored", "refuses altered entries", func(p *breakable) {
 			decrypted(p, func(_ *keyprovider.Request, keys []keyprovider.EncryptedDataKey) []keyprovider.EncryptedDataKey {
 				keys = slices.Clone(keys)
 				for i := range keys {
@@ -283,7 +283,7 @@ func TestBrokenProviderFails(t *testing.T) {
 				return keys
 			}, nil)
 		}},
-		{"the namespace ignored", "refuses altered entries", func(p *provider) {
+		{"the namespace ignored", "refuses altered entries", func(p *breakable) {
 			decrypted(p, func(_ *keyprovider.Request, keys []keyprovider.EncryptedDataKey) []keyprovider.EncryptedDataKey {
 				keys = slices.Clone(keys)
 				for i := range keys {
@@ -292,7 +292,7 @@ func TestBrokenProviderFails(t *testing.T) {
 				return keys
 			}, nil)
 		}},
-		{"a data key of any length", "refuses a data key of another length than the suite's", func(p *provider) {
+		{"a data key of any length", "refuses a data key of another length than the suite's", func(p *breakable) {
 			p.decrypt = func(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
 				for _, n := range []int{req.Suite.KeySize() - 1, req.Suite.KeySize() + 1} {
 					if len(keys) == 1 && len(keys[0].Ciphertext) == n+16 {
@@ -302,7 +302,7 @@ func TestBrokenProviderFails(t *testing.T) {
 				return p.inner.DecryptDataKey(ctx, req, keys)
 			}
 		}},
-		{"an encryption context that is not bound", "refuses another encryption context", func(p *provider) {
+		{"an encryption context that is not bound", "refuses another encryption context", func(p *breakable) {
 			none := func(req *keyprovider.Request) *keyprovider.Request { return &keyprovider.Request{Suite: req.Suite} }
 			p.generate = func(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
 				return p.innerKey().GenerateDataKey(ctx, none(req))
@@ -314,7 +314,7 @@ func TestBrokenProviderFails(t *testing.T) {
 				return p.inner.DecryptDataKey(ctx, none(req), keys)
 			}
 		}},
-		{"nil and empty contexts told apart", "treats a nil encryption context as an empty one", func(p *provider) {
+		{"nil and empty contexts told apart", "treats a nil encryption context as an empty one", func(p *breakable) {
 			decrypted(p, func(req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) []keyprovider.EncryptedDataKey {
 				if req.EncryptionContext == nil {
 					return nil
@@ -322,7 +322,7 @@ func TestBrokenProviderFails(t *testing.T) {
 				return keys
 			}, nil)
 		}},
-		{"a data key kept for later calls", "returns fresh slices", func(p *provider) {
+		{"a data key kept for later calls", "returns fresh slices", func(p *breakable) {
 			var kept atomic.Pointer[keyprovider.DataKey]
 			p.decrypt = func(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
 				if k := kept.Load(); k != nil && len(keys) == 1 && equal(keys[0], k.Encrypted) {
@@ -335,7 +335,7 @@ func TestBrokenProviderFails(t *testing.T) {
 				return key, err
 			}
 		}},
-		{"a shared provider info", "returns fresh slices", func(p *provider) {
+		{"a shared provider info", "returns fresh slices", func(p *breakable) {
 			shared := []byte("shared key ID")
 			generated(p, func(key *keyprovider.DataKey) {
 				key.Encrypted.Ciphertext = append(key.Encrypted.ProviderInfo, key.Encrypted.Ciphertext...)
@@ -351,27 +351,27 @@ func TestBrokenProviderFails(t *testing.T) {
 				return p.inner.DecryptDataKey(ctx, req, inner)
 			}
 		}},
-		{"the request changed", "changes nothing that it is given", func(p *provider) {
+		{"the request changed", "changes nothing that it is given", func(p *breakable) {
 			p.generate = func(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
 				key, err := p.innerKey().GenerateDataKey(ctx, req)
 				delete(req.EncryptionContext, "purpose")
 				return key, err
 			}
 		}},
-		{"the data key changed", "changes nothing that it is given", func(p *provider) {
+		{"the data key changed", "changes nothing that it is given", func(p *breakable) {
 			p.encrypt = func(ctx context.Context, req *keyprovider.Request, plaintext []byte) (keyprovider.EncryptedDataKey, error) {
 				defer clear(plaintext)
 				return p.innerKey().EncryptDataKey(ctx, req, plaintext)
 			}
 		}},
-		{"the entries changed", "changes nothing that it is given", func(p *provider) {
+		{"the entries changed", "changes nothing that it is given", func(p *breakable) {
 			decrypted(p, func(_ *keyprovider.Request, keys []keyprovider.EncryptedDataKey) []keyprovider.EncryptedDataKey {
 				inner := slices.Clone(keys)
 				slices.Reverse(keys)
 				return inner
 			}, nil)
 		}},
-		{"a wrong key if the context is done", "gives an error or the right key if the context is done", func(p *provider) {
+		{"a wrong key if the context is done", "gives an error or the right key if the context is done", func(p *breakable) {
 			p.decrypt = func(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
 				if ctx.Err() != nil {
 					return &keyprovider.DataKey{Plaintext: make([]byte, req.Suite.KeySize()), Encrypted: keys[0]}, nil
@@ -379,7 +379,7 @@ func TestBrokenProviderFails(t *testing.T) {
 				return p.inner.DecryptDataKey(ctx, req, keys)
 			}
 		}},
-		{"no data key if the context is done", "gives an error or the right key if the context is done", func(p *provider) {
+		{"no data key if the context is done", "gives an error or the right key if the context is done", func(p *breakable) {
 			p.generate = func(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
 				if ctx.Err() != nil {
 					return nil, nil
@@ -387,7 +387,7 @@ func TestBrokenProviderFails(t *testing.T) {
 				return p.innerKey().GenerateDataKey(ctx, req)
 			}
 		}},
-		{"a data key beside the context's error", "gives an error or the right key if the context is done", func(p *provider) {
+		{"a data key beside the context's error", "gives an error or the right key if the context is done", func(p *breakable) {
 			p.generate = func(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
 				key, err := p.innerKey().GenerateDataKey(ctx, req)
 				if err == nil {
@@ -396,7 +396,7 @@ func TestBrokenProviderFails(t *testing.T) {
 				return key, err
 			}
 		}},
-		{"the data key kept as the ciphertext", "returns fresh slices", func(p *provider) {
+		{"the data key kept as the ciphertext", "returns fresh slices", func(p *breakable) {
 			p.encrypt = func(_ context.Context, _ *keyprovider.Request, plaintext []byte) (keyprovider.EncryptedDataKey, error) {
 				return keyprovider.EncryptedDataKey{ProviderID: "clear", Ciphertext: plaintext}, nil
 			}
@@ -407,7 +407,7 @@ func TestBrokenProviderFails(t *testing.T) {
 				return p.inner.DecryptDataKey(ctx, req, keys)
 			}
 		}},
-		{"bytes after the provider info ignored", "refuses altered entries", func(p *provider) {
+		{"bytes after the provider info ignored", "refuses altered entries", func(p *breakable) {
 			decrypted(p, func(_ *keyprovider.Request, keys []keyprovider.EncryptedDataKey) []keyprovider.EncryptedDataKey {
 				keys = slices.Clone(keys)
 				for i, edk := range keys {
@@ -416,7 +416,7 @@ func TestBrokenProviderFails(t *testing.T) {
 				return keys
 			}, nil)
 		}},
-		{"a broken entry if the context is done", "gives an error or the right key if the context is done", func(p *provider) {
+		{"a broken entry if the context is done", "gives an error or the right key if the context is done", func(p *breakable) {
 			p.encrypt = func(ctx context.Context, req *keyprovider.Request, plaintext []byte) (keyprovider.EncryptedDataKey, error) {
 				if ctx.Err() != nil {
 					return keyprovider.EncryptedDataKey{}, nil
@@ -523,8 +523,8 @@ func TestConfigThatCannotBeChecked(t *testing.T) {
 		config     Config
 	}{
 		{"no provider", "neither Provider nor Decrypter", Config{}},
-		{"nil pointer", "nil pointer", Config{Provider: (*provider)(nil)}},
-		{"nil pointer as decrypter", "nil pointer", Config{Provider: newProvider(), Decrypter: (*provider)(nil)}},
+		{"nil pointer", "nil pointer", Config{Provider: (*breakable)(nil)}},
+		{"nil pointer as decrypter", "nil pointer", Config{Provider: newProvider(), Decrypter: (*breakable)(nil)}},
 		{"manager", "materials manager", Config{Provider: manager}},
 		{"manager as decrypter", "materials manager", Config{Provider: newProvider(), Decrypter: manager}},
 		{"empty list of suites", "Suites is empty", Config{Provider: newProvider(), Suites: []suite.ID{}}},

@@ -5,8 +5,8 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"io"
 
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
@@ -14,10 +14,14 @@ import (
 // no such version of it.
 var ErrBranchKeyNotFound = errors.New("no such branch key")
 
+// redacted keeps the secrets of what embeds it out of logs.
+type redacted = provider.Redacted
+
 // A BranchKey is one version of a branch key. It does not print its Material:
 // fmt, log/slog and encoding/json show it redacted, except where it is in an
 // unexported field of another struct.
 type BranchKey struct {
+	redacted
 	ID      string // the same for all versions
 	Version string // a UUID in its text form, in lower case
 	// EncryptionContext holds the pairs that were bound to the branch key when it
@@ -40,17 +44,6 @@ type Store interface {
 	// wraps ErrBranchKeyNotFound if there is no such version.
 	BranchKeyVersion(ctx context.Context, id, version string) (*BranchKey, error)
 }
-
-// String returns ID and version, without the key.
-func (k BranchKey) String() string {
-	return fmt.Sprintf("branch key %.100q, version %.100q (redacted)", k.ID, k.Version)
-}
-
-// Format writes String, whatever the verb.
-func (k BranchKey) Format(s fmt.State, _ rune) { io.WriteString(s, k.String()) }
-
-// MarshalText returns String: what encoding/json and log/slog show.
-func (k BranchKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // branchKeySize is the length of a branch key, in bytes.
 const branchKeySize = 32

@@ -58,12 +58,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
 	"github.com/esdk-go/esdk/internal/cache"
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
@@ -114,6 +114,7 @@ type Options struct {
 // [keyprovider.MasterKeyProvider] and its own only [keyprovider.MasterKey], safe
 // for concurrent use, and prints without keys.
 type Provider struct {
+	redacted
 	store       Store
 	logicalName string
 	partition   string
@@ -146,7 +147,7 @@ type counts struct{ hits, misses, inFlight atomic.Int64 }
 // different stores must never have the same logical name.
 func New(store Store, opts Options) (*Provider, error) {
 	switch {
-	case isNil(store):
+	case provider.IsNil(store):
 		return nil, errors.New("hierarchical: nil Store")
 	case (opts.BranchKeyID == "") == (opts.BranchKeyIDFor == nil):
 		return nil, errors.New("hierarchical: exactly one of BranchKeyID and BranchKeyIDFor must be set")
@@ -176,8 +177,13 @@ func New(store Store, opts Options) (*Provider, error) {
 	if opts.CacheStore == nil {
 		opts.CacheStore = keyprovider.NewCacheStore(opts.MaxEntries)
 	}
+	text := provider.Redact("hierarchical provider of branch key %.200q", opts.BranchKeyID)
+	if opts.BranchKeyID == "" {
+		text = provider.Redact("hierarchical provider of branch keys chosen by the encryption context")
+	}
 	grace, interval := cache.GracePeriod(opts.GracePeriod, opts.MaxAge)
 	return &Provider{
+		redacted:    text,
 		store:       store,
 		logicalName: store.LogicalName(),
 		partition:   opts.Partition,
@@ -191,12 +197,6 @@ func New(store Store, opts Options) (*Provider, error) {
 			Interval:  interval,
 		}),
 	}, nil
-}
-
-// isNil reports whether the store is nil or a nil pointer.
-func isNil(store Store) bool {
-	v := reflect.ValueOf(store)
-	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // checkID reports whether messages can name the branch key.

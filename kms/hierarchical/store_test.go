@@ -168,6 +168,6 @@ func TestBranchKeysPrintNowhere(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, `branch key "größe", version "01234567-89ab-cdef-0123-456789abcdef" (redacted)`, fmt.Sprint(knownKey))
+	require.Equal(t, "(redacted)", fmt.Sprint(knownKey))
 	require.Equal(t, `hierarchical provider of branch key "größe"`, fmt.Sprintf("%x", p))
 }

@@ -6,11 +6,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 
-	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/internal/keywrap"
-	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/kms/internal/uuid"
 	"github.com/esdk-go/esdk/suite"
 )
@@ -85,9 +83,9 @@ func newAAD(id string, ec map[string]string) (contextAAD, error) {
 	b := make([]byte, 0, 256)
 	b = append(append(b, providerID...), id...)
 	end := len(b) + len(uuid.UUID{})
-	b, err := format.AppendEncryptionContext(append(b, make([]byte, len(uuid.UUID{}))...), ec)
+	b, err := provider.AppendContext(append(b, make([]byte, len(uuid.UUID{}))...), ec)
 	if err != nil {
-		return contextAAD{}, fmt.Errorf("%w: %w", keyprovider.ErrEncryptionContext, err)
+		return contextAAD{}, err
 	}
 	return contextAAD{b, b[end-len(uuid.UUID{}) : end]}, nil
 }

@@ -40,7 +40,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -51,6 +50,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/kms/hierarchical"
 	"github.com/esdk-go/esdk/kms/internal/arn"
 	"github.com/esdk-go/esdk/kms/internal/setup"
@@ -130,6 +130,7 @@ type Options struct {
 // Global tables of strong consistency have no transactions, so that nothing can
 // be created or rotated there.
 type Store struct {
+	redacted
 	info Info
 	key  arn.ARN // zero for discovery
 
@@ -140,6 +141,9 @@ type Store struct {
 }
 
 var _ hierarchical.Store = (*Store)(nil)
+
+// redacted keeps credentials and secrets of what embeds it out of logs.
+type redacted = provider.Redacted
 
 // Info is the configuration of a [Store].
 type Info struct {
@@ -173,7 +177,8 @@ func newStore(ctx context.Context, opts *Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{
-		key: key,
+		redacted: provider.Redact("branch key store %q on table %s", opts.LogicalName, opts.Table),
+		key:      key,
 		info: Info{
 			ID: opts.ID, Table: opts.Table, LogicalName: opts.LogicalName, GrantTokens: slices.Clone(opts.GrantTokens),
 			KeyARN: opts.KeyARN, Discovery: opts.Discovery, MultiRegion: opts.MultiRegion, Region: opts.Region,
@@ -242,9 +247,9 @@ func (o *Options) check() (arn.ARN, error) {
 		return arn.ARN{}, errors.New("Options.LogicalName is not UTF-8")
 	case slices.Contains(o.GrantTokens, ""):
 		return arn.ARN{}, errors.New("Options.GrantTokens has an empty token")
-	case o.KMS != nil && setup.IsNil(o.KMS):
+	case o.KMS != nil && provider.IsNil(o.KMS):
 		return arn.ARN{}, errors.New("Options.KMS is a nil pointer")
-	case o.DynamoDB != nil && setup.IsNil(o.DynamoDB):
+	case o.DynamoDB != nil && provider.IsNil(o.DynamoDB):
 		return arn.ARN{}, errors.New("Options.DynamoDB is a nil pointer")
 	case o.Config != nil && o.KMS != nil && o.DynamoDB != nil:
 		return arn.ARN{}, errors.New("Options.Config has no use beside both clients")
@@ -277,14 +282,3 @@ func (s *Store) Info() Info {
 
 // LogicalName returns the logical key store name.
 func (s *Store) LogicalName() string { return s.info.LogicalName }
-
-// String names the store.
-func (s Store) String() string {
-	return fmt.Sprintf("branch key store %q on table %s", s.info.LogicalName, s.info.Table)
-}
-
-// Format writes String, whatever the verb.
-func (s Store) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
-
-// MarshalText returns String: what encoding/json and log/slog show.
-func (s Store) MarshalText() ([]byte, error) { return []byte(s.String()), nil }

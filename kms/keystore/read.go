@@ -3,7 +3,6 @@ package keystore
 import (
 	"context"
 	"fmt"
-	"io"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -55,6 +54,7 @@ func (s *Store) branchKey(ctx context.Context, id, typ string) (*hierarchical.Br
 // the keys of its searchable beacons. It has no versions. Messages do not use
 // it. It prints redacted, as a [hierarchical.BranchKey] does.
 type BeaconKey struct {
+	redacted
 	ID                string            // of the branch key that it was created with
 	EncryptionContext map[string]string // the pairs that were bound to both
 	Material          []byte            // 32 bytes; whoever receives them owns them
@@ -73,15 +73,6 @@ func (s *Store) BeaconKey(ctx context.Context, id string) (*BeaconKey, error) {
 	}
 	return &BeaconKey{ID: id, EncryptionContext: r.custom(), Material: material}, nil
 }
-
-// String returns a text without the key.
-func (k BeaconKey) String() string { return fmt.Sprintf("beacon key of %.100q (redacted)", k.ID) }
-
-// Format writes String, whatever the verb.
-func (k BeaconKey) Format(s fmt.State, _ rune) { io.WriteString(s, k.String()) }
-
-// MarshalText returns String: what encoding/json and log/slog show.
-func (k BeaconKey) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // read returns the record of this type. Reads are consistent because the
 // version in a message can be as new as the message.

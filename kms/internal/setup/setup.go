@@ -5,7 +5,6 @@ package setup
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"runtime/debug"
 	"strings"
 
@@ -59,13 +58,4 @@ func version() string {
 		}
 	}
 	return "unknown"
-}
-
-// IsNil reports whether a client is nil or a nil pointer.
-func IsNil(client any) bool {
-	if client == nil {
-		return true
-	}
-	v := reflect.ValueOf(client)
-	return v.Kind() == reflect.Pointer && v.IsNil()
 }
