@@ -28,7 +28,7 @@ func TestDocumentationWarns(t *testing.T) {
 		{"keyprovider", "RawRSA", "RSA wrapping does not bind the encryption context"},
 		{"keyprovider", "RawECDH", "The encryption context is bound to the wrapped data key: use it for what is not secret but belongs to the message"},
 		{"keyprovider", "NewRawECDHEphemeral", "it can be that of an AWS KMS key"},
-		{"kms", "ECDH", "The encryption context is bound to the wrapped data key, as the wrapping keys are derived from it: use it for what is not secret but belongs to the message"},
+		{"kms", "ECDH", "The encryption context is bound to the wrapped data key, because the wrapping keys are derived from it: use it for data that is not secret but belongs to the message"},
 		{"kms", "NewRSA", "It must be of the KMS key, which nothing checks"},
 		{"keyprovider", "NewRawAES", "16, 24 or 32 random bytes"},
 		{"keyprovider", "Multi", "Anyone who can use one of the providers can read the message, so review all"},
