@@ -76,14 +76,14 @@ func newRSA(t testing.TB, arn string, pub *rsa.PublicKey, a kms.RSAAlgorithm, op
 
 func newECDHStatic(t testing.TB, arn string, pub, recipient *ecdh.PublicKey, opts *kms.Options) *kms.ECDH {
 	t.Helper()
-	p, err := kms.NewECDHStatic(t.Context(), arn, pub, recipient, opts)
+	p, err := kms.NewECDHStatic(t.Context(), arn, recipient, &kms.ECDHOptions{Options: *opts, PublicKey: pub})
 	require.NoError(t, err)
 	return p
 }
 
 func newECDHDiscovery(t testing.TB, arn string, pub *ecdh.PublicKey, opts *kms.Options) *kms.ECDH {
 	t.Helper()
-	p, err := kms.NewECDHDiscovery(t.Context(), arn, pub, opts)
+	p, err := kms.NewECDHDiscovery(t.Context(), arn, &kms.ECDHOptions{Options: *opts, PublicKey: pub})
 	require.NoError(t, err)
 	return p
 }
@@ -281,11 +281,11 @@ func TestProviderECDHRefusesAKeyOfAnotherUsageOrCurve(t *testing.T) {
 		rsaKey:    `the key's usage is "ENCRYPT_DECRYPT", need KEY_AGREEMENT`,
 		symmetric: "KMS GetPublicKey with " + symmetric, // AWS has UnsupportedOperationException, others an answer
 	} {
-		p, err := kms.NewECDHStatic(t.Context(), arn, nil, recipient, e.options())
+		p, err := kms.NewECDHStatic(t.Context(), arn, recipient, &kms.ECDHOptions{Options: *e.options()})
 		require.Nil(t, p)
 		require.ErrorContains(t, err, want)
 		if arn != large {
-			p, err = kms.NewECDHDiscovery(t.Context(), arn, nil, e.options())
+			p, err = kms.NewECDHDiscovery(t.Context(), arn, &kms.ECDHOptions{Options: *e.options()})
 			require.Nil(t, p)
 			require.ErrorContains(t, err, want)
 		}

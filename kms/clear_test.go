@@ -71,8 +71,7 @@ func TestSecretsOfWrongResponsesAreCleared(t *testing.T) {
 	client := &secretClient{Client: e.client("us-east-1")}
 	opts := &kms.Options{ClientFor: func(context.Context, string) (kms.API, error) { return client, nil }}
 	rsaARN, rsaPublic := e.createRSAKey(t, "us-east-1")
-	static, err := kms.NewECDHStatic(t.Context(), s.CreateECCKey("us-east-1", ecdh.P256()), nil, eccKey(t, ecdh.P256()).PublicKey(), opts)
-	require.NoError(t, err)
+	static := newECDHStatic(t, s.CreateECCKey("us-east-1", ecdh.P256()), nil, eccKey(t, ecdh.P256()).PublicKey(), opts)
 	for name, p := range map[string]keyprovider.MasterKeyProvider{
 		"strict": strict(t, opts, s.CreateKey("us-east-1")),
 		"RSA":    newRSA(t, rsaARN, rsaPublic, kms.OAEPSHA256, opts),
@@ -101,8 +100,7 @@ func TestSharedSecretsAreClearedAfterUse(t *testing.T) {
 	client := &secretClient{Client: e.client("us-east-1")}
 	opts := &kms.Options{ClientFor: func(context.Context, string) (kms.API, error) { return client, nil }}
 	arn, pub := e.createECCKey(t, "us-east-1", ecdh.P384())
-	static, err := kms.NewECDHStatic(t.Context(), arn, nil, eccKey(t, ecdh.P384()).PublicKey(), opts)
-	require.NoError(t, err)
+	static := newECDHStatic(t, arn, nil, eccKey(t, ecdh.P384()).PublicKey(), opts)
 	m := encryptUnsigned(t, static)
 	client.requireCleared(t, 1)
 	requireOpens(t, static, m, 0)
@@ -110,8 +108,7 @@ func TestSharedSecretsAreClearedAfterUse(t *testing.T) {
 
 	ephemeral, err := keyprovider.NewRawECDHEphemeral(pub)
 	require.NoError(t, err)
-	discovery, err := kms.NewECDHDiscovery(t.Context(), arn, nil, opts)
-	require.NoError(t, err)
+	discovery := newECDHDiscovery(t, arn, nil, opts)
 	m = encryptUnsigned(t, ephemeral)
 	requireOpens(t, discovery, m, 0)
 	client.requireCleared(t, 1)
@@ -134,8 +131,7 @@ func TestAsymmetricProvidersKeepTheirClient(t *testing.T) {
 	eccARN, eccPublic := e.createECCKey(t, "us-east-1", ecdh.P256())
 	ephemeral, err := keyprovider.NewRawECDHEphemeral(eccPublic)
 	require.NoError(t, err)
-	discovery, err := kms.NewECDHDiscovery(t.Context(), eccARN, eccPublic, opts)
-	require.NoError(t, err)
+	discovery := newECDHDiscovery(t, eccARN, eccPublic, opts)
 	for _, test := range []struct {
 		arn            string
 		writer, reader keyprovider.MasterKeyProvider

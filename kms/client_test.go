@@ -3,15 +3,10 @@ package kms_test
 import (
 	"context"
 	"errors"
-	"net"
-	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/stretchr/testify/require"
 
@@ -81,26 +76,42 @@ func (panickingAPI) Decrypt(context.Context, *awskms.DecryptInput, ...func(*awsk
 	panic("a bug of the client's")
 }
 
-func TestClientsOfAConfigShareTheirConnections(t *testing.T) {
-	s := newServer(t)
-	var opened atomic.Int32
-	counting := httptest.NewUnstartedServer(s)
-	counting.Config.ConnState = func(_ net.Conn, state http.ConnState) {
-		if state == http.StateNew {
-			opened.Add(1)
-		}
+// A call that fails gives up the client of a Region that a message named only
+// when no other call uses it: hostile messages sent at the same time as others
+// must not make a client for each of these.
+func TestCallsAtTheSameTimeShareTheClientOfARegion(t *testing.T) {
+	made := 0
+	called, answer := make(chan struct{}), make(chan error)
+	p := discovery(t, nil, &kms.Options{ClientFor: func(context.Context, string) (kms.API, error) {
+		made++
+		return stub{decrypt: func(context.Context, *awskms.DecryptInput) (*awskms.DecryptOutput, error) {
+			called <- struct{}{}
+			return nil, <-answer
+		}}, nil
+	}})
+	done := make(chan error, 1)
+	call := func() { // returns when the client is being used
+		m := entries(entryOf(key1))
+		go func() {
+			_, err := p.DecryptDataKey(t.Context(), request(m), m.EncryptedDataKeys)
+			done <- err
+		}()
+		<-called
 	}
-	counting.Start()
-	t.Cleanup(counting.Close)
-	cfg := s.Config()
-	cfg.BaseEndpoint = aws.String(counting.URL)
-	p := discovery(t, nil, &kms.Options{Config: cfg})
-	for range 10 {
-		refusal(t, p, entries(entryOf(key1), entryOf(key2)))
+	fail := func() { // returns when one of the calls has failed
+		answer <- errors.New("denied")
+		require.ErrorContains(t, <-done, "denied")
 	}
-	// Each of the 20 clients would open one of its own. It need not be a single
-	// one: a call may not see yet that the connection before is idle.
-	require.Less(t, opened.Load(), int32(20))
+	call()
+	call()
+	fail()
+	call()
+	require.Equal(t, 1, made, "one call uses the client still")
+	fail()
+	fail()
+	call()
+	require.Equal(t, 2, made, "no call used it any more, and none had succeeded")
+	fail()
 }
 
 func TestClientForThatFailsIsACauseAndAskedAgain(t *testing.T) {

@@ -14,24 +14,26 @@ import (
 	"github.com/esdk-go/esdk/kms/internal/datakey"
 )
 
-// ECDH protects data keys by a key agreement between two parties, one of which
-// has its private key in KMS: both derive the same wrapping keys, each from its
-// own private key and the other's public key. It is a
-// [keyprovider.MasterKeyProvider] and its own only [keyprovider.MasterKey],
-// safe for concurrent use, and prints without credentials.
+// ECDH protects data keys by key agreement between two parties, one of which has
+// its private key in KMS. Both derive the same wrapping keys, each from its own
+// private key and the other's public key. It is a [keyprovider.MasterKeyProvider]
+// and its own only [keyprovider.MasterKey], safe for concurrent use, and prints
+// without credentials.
 //
 // The other party can have its key in KMS too, or hold it itself:
-// [keyprovider.RawECDH] reads the same entries, and this one reads its.
+// [keyprovider.RawECDH] reads the same messages, and ECDH reads those of RawECDH.
 //
-// The encryption context is bound to the wrapped data key, as the wrapping keys
-// are derived from it: use it for what is not secret but belongs to the
-// message. KMS does not get it, and neither its policies nor CloudTrail see it.
-// As the parties derive the same keys, either can make messages that seem to be
-// the other's.
+// The encryption context is bound to the wrapped data key, because the wrapping
+// keys are derived from it: use it for data that is not secret but belongs to the
+// message. KMS does not get the encryption context, so neither key policies nor
+// CloudTrail see it. As both parties derive the same keys, either can write
+// messages that appear to be the other's.
 //
-// It follows framework/aws-kms/aws-kms-ecdh-keyring.md and
-// framework/key-agreement-schemas.md of the specification. The curves are
-// P-256, P-384 and P-521; SM2 is not supported.
+// The curves are P-256, P-384 and P-521; SM2 is not supported. It follows the
+// specification's [aws-kms-ecdh-keyring] and [key-agreement-schemas].
+//
+// [aws-kms-ecdh-keyring]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/aws-kms/aws-kms-ecdh-keyring.md
+// [key-agreement-schemas]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/key-agreement-schemas.md
 type ECDH struct {
 	redacted
 	key   key
@@ -42,24 +44,31 @@ type ECDH struct {
 	peer      []byte            // the peer's public key, DER; nil: discovery
 }
 
-// NewECDHStatic returns a provider that encrypts for recipient, and decrypts
-// what the two parties encrypted for each other: the KMS key with this ARN,
-// whose usage is key agreement, and the recipient's key. The schema is
+// ECDHOptions are settings of an [ECDH]. The zero value and nil are the defaults.
+// Clients that Options.ClientFor returns must have the methods DeriveSharedSecret
+// and, if PublicKey is nil, GetPublicKey, as *kms.Client of the AWS SDK has them.
+type ECDHOptions struct {
+	Options
+	// PublicKey is the public key of the KMS key. Nil means that the constructor
+	// gets it by calling GetPublicKey. Nothing checks that a PublicKey is the KMS
+	// key's: what is encrypted with another one cannot be decrypted with the KMS
+	// key.
+	PublicKey *ecdh.PublicKey
+}
+
+// NewECDHStatic returns a provider that encrypts for recipient, and decrypts what
+// the two parties encrypted for each other: the KMS key with this ARN, whose usage
+// is KEY_AGREEMENT, and the recipient's key. The schema is
 // KmsPrivateKeyToStaticPublicKey.
 //
-// pub is the KMS key's public key; nil means that NewECDHStatic asks KMS for it
-// by GetPublicKey, and fails if it cannot, if the key is not for key agreement,
-// or is not on the recipient's curve. A pub that is given must be of the KMS
-// key, which nothing checks: what is encrypted with another one can only be
-// decrypted with that.
+// Encryption calls DeriveSharedSecret once. Decryption calls it for one after the
+// other of the entries between the two parties, until one succeeds.
 //
-// Encryption calls DeriveSharedSecret once, decryption once for each entry
-// between the parties until one succeeds. A client of Options.ClientFor must
-// have these methods beyond [API], as *kms.Client of the AWS SDK does.
-//
-// The context is for GetPublicKey and, without Config and ClientFor, for
-// config.LoadDefaultConfig.
-func NewECDHStatic(ctx context.Context, keyARN string, pub, recipient *ecdh.PublicKey, opts *Options) (*ECDH, error) {
+// It uses ctx for GetPublicKey, if there is no ECDHOptions.PublicKey, and for
+// config.LoadDefaultConfig, if neither Config nor ClientFor is set. It fails if
+// keyARN is not the ARN of a key, if GetPublicKey fails, if the key is not for key
+// agreement, or if the two public keys are on different curves.
+func NewECDHStatic(ctx context.Context, keyARN string, recipient *ecdh.PublicKey, opts *ECDHOptions) (*ECDH, error) {
 	if err := keywrap.CheckPublicKey(recipient); err != nil {
 		return nil, fmt.Errorf("kms: recipient's public key: %w", err)
 	}
@@ -67,45 +76,61 @@ func NewECDHStatic(ctx context.Context, keyARN string, pub, recipient *ecdh.Publ
 	if err != nil {
 		return nil, fmt.Errorf("kms: recipient's public key: %w", err)
 	}
-	k, err := newKey(ctx, keyARN, opts)
+	k, own, err := newAgreementKey(ctx, keyARN, opts)
 	if err != nil {
 		return nil, err
 	}
-	if pub, err = k.agreementKey(ctx, pub); err != nil {
-		return nil, fmt.Errorf("kms: %w", err)
-	}
-	agreement, err := keywrap.NewAgreement(pub, recipient)
+	agreement, err := keywrap.NewAgreement(own, recipient)
 	if err != nil {
 		return nil, fmt.Errorf("kms: %w", err)
 	}
 	return &ECDH{provider.Redact("AWS KMS ECDH provider of %v", k.arn), k, agreement.Curve, agreement.Sender, agreement, peer}, nil
 }
 
-// NewECDHDiscovery returns a provider that decrypts what anybody encrypted for
-// the KMS key with this ARN, whose usage is key agreement. It cannot encrypt:
-// its MasterKeys fails with [keyprovider.ErrDecryptOnly]. The schema is
+// NewECDHDiscovery returns a provider that decrypts what anybody encrypted for the
+// KMS key with this ARN, whose usage is KEY_AGREEMENT. It cannot encrypt: its
+// MasterKeys fails with [keyprovider.ErrDecryptOnly]. The schema is
 // KmsPublicKeyDiscovery.
 //
-// Anybody who has the public key can be the sender: prefer [NewECDHStatic] if
-// it is known.
+// Whoever has the public key can be the sender. Prefer [NewECDHStatic] if the
+// sender is known. To write such messages, use
+// [keyprovider.NewRawECDHEphemeral].
 //
-// pub is the KMS key's public key; nil means that NewECDHDiscovery asks KMS for
-// it by GetPublicKey, and fails if it cannot or if the key is not for key
-// agreement. Decryption calls DeriveSharedSecret once for each entry for the
-// key until one succeeds. A client of Options.ClientFor must have these methods
-// beyond [API], as *kms.Client of the AWS SDK does.
-//
-// The context is for GetPublicKey and, without Config and ClientFor, for
-// config.LoadDefaultConfig.
-func NewECDHDiscovery(ctx context.Context, keyARN string, pub *ecdh.PublicKey, opts *Options) (*ECDH, error) {
-	k, err := newKey(ctx, keyARN, opts)
+// Decryption calls DeriveSharedSecret for one after the other of the entries for
+// the key, until one succeeds. It uses ctx, and fails, as [NewECDHStatic] does.
+func NewECDHDiscovery(ctx context.Context, keyARN string, opts *ECDHOptions) (*ECDH, error) {
+	k, own, err := newAgreementKey(ctx, keyARN, opts)
 	if err != nil {
 		return nil, err
 	}
-	if pub, err = k.agreementKey(ctx, pub); err != nil {
-		return nil, fmt.Errorf("kms: %w", err)
+	return &ECDH{
+		redacted: provider.Redact("AWS KMS ECDH discovery provider of %v", k.arn),
+		key:      k,
+		curve:    own.Curve(),
+		own:      keywrap.Compress(own),
+	}, nil
+}
+
+// newAgreementKey returns the key with this ARN and its public key.
+func newAgreementKey(ctx context.Context, keyARN string, opts *ECDHOptions) (key, *ecdh.PublicKey, error) {
+	if opts == nil {
+		opts = &ECDHOptions{}
 	}
-	return &ECDH{redacted: provider.Redact("AWS KMS ECDH discovery provider of %v", k.arn), key: k, curve: pub.Curve(), own: keywrap.Compress(pub)}, nil
+	k, err := newKey(ctx, keyARN, &opts.Options)
+	if err != nil {
+		return key{}, nil, err
+	}
+	if opts.PublicKey == nil {
+		pub, err := k.getPublicKey(ctx)
+		if err != nil {
+			return key{}, nil, fmt.Errorf("kms: %w", err)
+		}
+		return k, pub, nil
+	}
+	if err := keywrap.CheckPublicKey(opts.PublicKey); err != nil {
+		return key{}, nil, fmt.Errorf("kms: public key of %v: %w", k.arn, err)
+	}
+	return k, opts.PublicKey, nil
 }
 
 // errECDHZero is for a provider of no constructor.

@@ -20,28 +20,29 @@ import (
 )
 
 func TestNewECDHRefusesWhatCannotWork(t *testing.T) {
-	opts := &kms.Options{ClientFor: clientFor}
+	opts := kms.Options{ClientFor: clientFor}
 	p256, p384 := eccKey(t, ecdh.P256()).PublicKey(), eccKey(t, ecdh.P384()).PublicKey()
 	x25519 := eccKey(t, ecdh.X25519()).PublicKey()
 	for want, test := range map[string]struct {
 		arn            string
 		pub, recipient *ecdh.PublicKey
-		opts           *kms.Options
+		opts           kms.Options
 	}{
 		`"" is not an ARN`:        {"", p256, p256, opts},
 		`"alias/a" is not an ARN`: {"alias/a", p256, p256, opts},
 		"is the ARN of an alias":  {"arn:aws:kms:us-east-1:1:alias/a", p256, p256, opts},
 		`is not an ARN`:           {idOf(key1), p256, p256, opts},
-		"both Options.Config and": {key1, p256, p256, &kms.Options{Config: &aws.Config{}, ClientFor: clientFor}},
+		"both Options.Config and": {key1, p256, p256, kms.Options{Config: &aws.Config{}, ClientFor: clientFor}},
 		"X25519 is not supported; the curves are P-256, P-384 and P-521": {key1, x25519, p256, opts},
 		"public key of " + key1 + ": a key without a curve":              {key1, &ecdh.PublicKey{}, p256, opts},
 		"a kms_test.stub, has no method GetPublicKey":                    {key1, nil, p256, opts},
 	} {
-		p, err := kms.NewECDHStatic(t.Context(), test.arn, test.pub, test.recipient, test.opts)
+		opts := &kms.ECDHOptions{Options: test.opts, PublicKey: test.pub}
+		p, err := kms.NewECDHStatic(t.Context(), test.arn, test.recipient, opts)
 		require.Nil(t, p)
 		require.ErrorContains(t, err, "kms: ")
 		require.ErrorContains(t, err, want)
-		p, err = kms.NewECDHDiscovery(t.Context(), test.arn, test.pub, test.opts)
+		p, err = kms.NewECDHDiscovery(t.Context(), test.arn, opts)
 		require.Nil(t, p)
 		require.ErrorContains(t, err, "kms: ")
 		require.ErrorContains(t, err, want)
@@ -52,7 +53,7 @@ func TestNewECDHRefusesWhatCannotWork(t *testing.T) {
 		"recipient's public key: a key without a curve":          {},
 		"the sender's key is on P-256, the recipient's on P-384": p384,
 	} {
-		p, err := kms.NewECDHStatic(t.Context(), key1, p256, recipient, opts)
+		p, err := kms.NewECDHStatic(t.Context(), key1, recipient, &kms.ECDHOptions{Options: opts, PublicKey: p256})
 		require.Nil(t, p)
 		require.ErrorContains(t, err, "kms: "+want)
 	}
@@ -88,32 +89,37 @@ func TestNewECDHChecksTheResponseOfGetPublicKey(t *testing.T) {
 	p224, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
 	require.NoError(t, err)
 	other := "arn:aws:kms:eu-west-1:111122223333:key/other"
+	opts := &kms.ECDHOptions{Options: kms.Options{Config: s.Config()}}
 	good := kmstest.Reply{KeyID: arn, PublicKey: small, KeySpec: "ECC_NIST_P256", KeyUsage: "KEY_AGREEMENT"}
-	for want, change := range map[string]func(*kmstest.Reply){
-		"":                                   func(*kmstest.Reply) {},
-		"the response is of another key":     func(r *kmstest.Reply) { r.KeyID = other },
-		`the response is of another key, ""`: func(r *kmstest.Reply) { r.KeyID = "" },
-		`the key's usage is "SIGN_VERIFY", need KEY_AGREEMENT`:                     func(r *kmstest.Reply) { r.KeyUsage = "SIGN_VERIFY" },
-		`the key's usage is "", need KEY_AGREEMENT`:                                func(r *kmstest.Reply) { r.KeyUsage = "" },
-		`key spec "SM2" is not supported; the curves are P-256, P-384 and P-521`:   func(r *kmstest.Reply) { r.KeySpec = "SM2" },
-		`key spec "ECC_SECG_P256K1" is not supported`:                              func(r *kmstest.Reply) { r.KeySpec = "ECC_SECG_P256K1" },
-		`key spec "" is not supported`:                                             func(r *kmstest.Reply) { r.KeySpec = "" },
-		"the response's public key is on P-256, its key spec ECC_NIST_P521":        func(r *kmstest.Reply) { r.KeySpec = "ECC_NIST_P521" },
-		"the response's public key is on P-384, its key spec ECC_NIST_P256":        func(r *kmstest.Reply) { r.PublicKey = large },
-		"the response's public key: asn1":                                          func(r *kmstest.Reply) { r.PublicKey = small[:40] },
-		"the response's public key: P256 point not on curve":                       func(r *kmstest.Reply) { r.PublicKey = append(slices.Clone(small[:len(small)-1]), small[0]) },
-		"the response's public key: x509: trailing data after ASN.1 of public-key": func(r *kmstest.Reply) { r.PublicKey = append(small[:len(small):len(small)], 0) },
-		"the response's public key: ":                                              func(r *kmstest.Reply) { r.PublicKey = nil },
-		"the response's public key is not of an elliptic curve":                    func(r *kmstest.Reply) { r.PublicKey = derOf(t, &rsaKey().PublicKey) },
-		"the response's public key: ecdsa: unsupported curve by crypto/ecdh":       func(r *kmstest.Reply) { r.PublicKey = derOf(t, &p224.PublicKey) },
-		"AccessDeniedException":                                                    func(r *kmstest.Reply) { r.Error = "AccessDeniedException" },
+	const malformed = "the response's public key: " // and what the standard library says of it
+	for _, test := range []struct {
+		want   string
+		change func(*kmstest.Reply)
+	}{
+		{"", func(*kmstest.Reply) {}},
+		{"the response is of another key", func(r *kmstest.Reply) { r.KeyID = other }},
+		{`the response is of another key, ""`, func(r *kmstest.Reply) { r.KeyID = "" }},
+		{`the key's usage is "SIGN_VERIFY", need KEY_AGREEMENT`, func(r *kmstest.Reply) { r.KeyUsage = "SIGN_VERIFY" }},
+		{`the key's usage is "", need KEY_AGREEMENT`, func(r *kmstest.Reply) { r.KeyUsage = "" }},
+		{`key spec "SM2" is not supported; the curves are P-256, P-384 and P-521`, func(r *kmstest.Reply) { r.KeySpec = "SM2" }},
+		{`key spec "ECC_SECG_P256K1" is not supported`, func(r *kmstest.Reply) { r.KeySpec = "ECC_SECG_P256K1" }},
+		{`key spec "" is not supported`, func(r *kmstest.Reply) { r.KeySpec = "" }},
+		{"the response's public key is on P-256, its key spec ECC_NIST_P521", func(r *kmstest.Reply) { r.KeySpec = "ECC_NIST_P521" }},
+		{"the response's public key is on P-384, its key spec ECC_NIST_P256", func(r *kmstest.Reply) { r.PublicKey = large }},
+		{malformed, func(r *kmstest.Reply) { r.PublicKey = small[:40] }},
+		{malformed, func(r *kmstest.Reply) { r.PublicKey = append(slices.Clone(small[:len(small)-1]), small[0]) }}, // not on the curve
+		{malformed, func(r *kmstest.Reply) { r.PublicKey = append(small[:len(small):len(small)], 0) }},
+		{malformed, func(r *kmstest.Reply) { r.PublicKey = nil }},
+		{malformed, func(r *kmstest.Reply) { r.PublicKey = derOf(t, &p224.PublicKey) }},
+		{"the response's public key is not of an elliptic curve", func(r *kmstest.Reply) { r.PublicKey = derOf(t, &rsaKey().PublicKey) }},
+		{"AccessDeniedException", func(r *kmstest.Reply) { r.Error = "AccessDeniedException" }},
 	} {
 		reply := good
-		change(&reply)
+		test.change(&reply)
 		s.Intercept(func(kmstest.Call) *kmstest.Reply { return &reply })
-		static, err := kms.NewECDHStatic(t.Context(), arn, nil, peer, &kms.Options{Config: s.Config()})
-		discovery, err2 := kms.NewECDHDiscovery(t.Context(), arn, nil, &kms.Options{Config: s.Config()})
-		if want == "" {
+		static, err := kms.NewECDHStatic(t.Context(), arn, peer, opts)
+		discovery, err2 := kms.NewECDHDiscovery(t.Context(), arn, opts)
+		if test.want == "" {
 			require.NoError(t, err)
 			require.NoError(t, err2)
 			continue
@@ -124,14 +130,14 @@ func TestNewECDHChecksTheResponseOfGetPublicKey(t *testing.T) {
 			var failure *kms.KeyError
 			require.ErrorAs(t, err, &failure)
 			require.Equal(t, kms.KeyError{Op: "GetPublicKey", KeyID: arn, Err: failure.Err}, *failure)
-			require.ErrorContains(t, failure.Err, want)
+			require.ErrorContains(t, failure.Err, test.want)
 			require.ErrorContains(t, err, "kms: KMS GetPublicKey with "+arn)
 		}
 	}
 	s.Intercept(nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	p, err := kms.NewECDHDiscovery(ctx, arn, nil, &kms.Options{Config: s.Config()})
+	p, err := kms.NewECDHDiscovery(ctx, arn, opts)
 	require.Nil(t, p)
 	require.ErrorIs(t, err, context.Canceled)
 }

@@ -75,11 +75,11 @@ func ExampleNewECDHStatic() {
 	ctx := context.Background()
 	server := kmstest.NewServer()
 	defer server.Close()
-	opts := &kms.Options{Config: server.Config()}
+	opts := &kms.ECDHOptions{Options: kms.Options{Config: server.Config()}} // programs use nil
 	alice, bob := server.CreateECCKey("us-east-1", ecdh.P256()), server.CreateECCKey("eu-west-1", ecdh.P256())
 	alicePub, bobPub := fetchPublicKey(ctx, server, alice), fetchPublicKey(ctx, server, bob)
 
-	toBob, err := kms.NewECDHStatic(ctx, alice, alicePub, bobPub, opts)
+	toBob, err := kms.NewECDHStatic(ctx, alice, bobPub, opts)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func ExampleNewECDHStatic() {
 		log.Fatal(err)
 	}
 
-	fromAlice, err := kms.NewECDHStatic(ctx, bob, bobPub, alicePub, opts)
+	fromAlice, err := kms.NewECDHStatic(ctx, bob, alicePub, opts)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func ExampleNewECDHDiscovery() {
 		log.Fatal(err)
 	}
 
-	reader, err := kms.NewECDHDiscovery(ctx, key, nil, &kms.Options{Config: server.Config()})
+	reader, err := kms.NewECDHDiscovery(ctx, key, &kms.ECDHOptions{Options: kms.Options{Config: server.Config()}})
 	if err != nil {
 		log.Fatal(err)
 	}

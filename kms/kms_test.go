@@ -2,6 +2,7 @@ package kms_test
 
 import (
 	"context"
+	"crypto/ecdh"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -193,9 +194,11 @@ func TestNilOptionsUseTheDefaultConfiguration(t *testing.T) {
 	m := encrypt(t, strict(t, nil, keys...))
 	requireOpens(t, strict(t, nil, keys[1]), m, 1)
 	requireOpens(t, discovery(t, nil, nil), m, 0)
+	_, err := kms.NewECDHDiscovery(t.Context(), s.CreateECCKey("eu-west-1", ecdh.P256()), nil)
+	require.NoError(t, err)
 	require.Zero(t, asked.Load(), "the ARNs name the Regions; instance metadata has no say")
 
-	_, err := kms.New(t.Context(), []string{"alias/a"}, nil)
+	_, err = kms.New(t.Context(), []string{"alias/a"}, nil)
 	require.ErrorContains(t, err, `"alias/a" names no Region`)
 	_, err = kms.NewDiscovery(t.Context(), &kms.DiscoveryFilter{AnyAccount: true}, &kms.Options{MultiRegion: true})
 	require.ErrorContains(t, err, "needs a Region")

@@ -176,16 +176,20 @@ func (p RSA) EncryptDataKey(_ context.Context, req *keyprovider.Request, plainte
 		return keyprovider.EncryptedDataKey{}, err
 	}
 	bound := append(make([]byte, 0, len(digest)+len(plaintext)), digest...)
-	bound = append(bound, plaintext...)
-	defer clear(bound)
-	ciphertext, err := rsa.EncryptOAEP(p.algorithm.hash(), rand.Reader, p.pub, bound, nil)
+	ciphertext, err := p.seal(append(bound, plaintext...))
 	if err != nil {
 		return keyprovider.EncryptedDataKey{}, fmt.Errorf("%v: %w", p, err)
 	}
 	return keyprovider.EncryptedDataKey{ProviderID: rsaProviderID, ProviderInfo: []byte(p.key.arn.String()), Ciphertext: ciphertext}, nil
 }
 
-// digestContext returns what stands before a data key under RSA.
+// seal encrypts a data key behind its digest, and clears both.
+func (p RSA) seal(bound []byte) ([]byte, error) {
+	defer clear(bound)
+	return rsa.EncryptOAEP(p.algorithm.hash(), rand.Reader, p.pub, bound, nil)
+}
+
+// digestContext returns what precedes a data key under RSA.
 func digestContext(req *keyprovider.Request) ([]byte, error) {
 	serialised, err := provider.AppendContext(nil, req.EncryptionContext)
 	if err != nil {

@@ -75,6 +75,8 @@ func TestNewRSARefusesWhatCannotWork(t *testing.T) {
 		"1024 bits; those of KMS":    {key1, modulus(1024), kms.OAEPSHA256, nil},
 		"2047 bits; those of KMS":    {key1, modulus(2047), kms.OAEPSHA256, nil},
 		"RSA public key: no modulus": {key1, &rsa.PublicKey{}, kms.OAEPSHA256, nil},
+		"RSA public key: 2049 bits":  {key1, modulus(2049), kms.OAEPSHA256, nil}, // 256 bytes and a bit
+		"RSA public key: 2055 bits":  {key1, modulus(2055), kms.OAEPSHA256, nil},
 		"RSA public key: 2056 bits":  {key1, modulus(2056), kms.OAEPSHA256, nil},
 		"RSA public key: x509":       {key1, &negative, kms.OAEPSHA256, nil},
 		"both Options.Config and":    {key1, good, kms.OAEPSHA256, &kms.Options{Config: config, ClientFor: clientFor}},

@@ -59,17 +59,10 @@ func (k key) deriveSecret(ctx context.Context, curve ecdh.Curve, peer []byte) ([
 	return out.SharedSecret, nil
 }
 
-// agreementKey returns the key's public key: pub if it is not nil, else what
-// KMS answers.
-func (k key) agreementKey(ctx context.Context, pub *ecdh.PublicKey) (*ecdh.PublicKey, error) {
-	if pub != nil {
-		if err := keywrap.CheckPublicKey(pub); err != nil {
-			return nil, fmt.Errorf("public key of %v: %w", k.arn, err)
-		}
-		return pub, nil
-	}
+// getPublicKey returns the public key that KMS has of the key.
+func (k key) getPublicKey(ctx context.Context) (pub *ecdh.PublicKey, err error) {
 	const op = "GetPublicKey"
-	_, err := callKey(ctx, k, op, func(api API) (*awskms.GetPublicKeyOutput, error) {
+	_, err = callKey(ctx, k, op, func(api API) (*awskms.GetPublicKeyOutput, error) {
 		client, ok := api.(publicKeyGetter)
 		if !ok {
 			return nil, fmt.Errorf("the client of Options.ClientFor, a %T, has no method %s", api, op)

@@ -1,7 +1,6 @@
 package keywrap
 
 import (
-	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
 	"crypto/sha512"
@@ -92,12 +91,7 @@ func (a Agreement) derive(salt, secret, encryptionContext []byte) (*derived, err
 	info := a.fixedInfo(c.name, encryptionContext)
 	keys := CounterKDF(sha512.New384, secret, info, salt, commitmentSize+wrappingSize)
 	commitment, wrapping := keys[:commitmentSize:commitmentSize], keys[commitmentSize:]
-	defer clear(wrapping)
-	block, err := aes.NewCipher(wrapping)
-	if err != nil {
-		return nil, err
-	}
-	aead, err := cipher.NewGCM(block)
+	aead, err := GCM(wrapping)
 	if err != nil {
 		return nil, err
 	}

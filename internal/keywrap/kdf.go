@@ -3,6 +3,8 @@
 package keywrap
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/hmac"
 	"encoding/binary"
 	"hash"
@@ -27,4 +29,15 @@ func CounterKDF(newHash func() hash.Hash, key, label, context []byte, size int) 
 	}
 	clear(out[size:])
 	return out[:size:size]
+}
+
+// GCM returns AES-GCM under a key that was derived for this use alone, and clears
+// the key.
+func GCM(key []byte) (cipher.AEAD, error) {
+	defer clear(key)
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
 }

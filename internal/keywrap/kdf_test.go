@@ -2,6 +2,8 @@ package keywrap
 
 import (
 	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -51,4 +53,22 @@ func TestCounterKDFLeavesNoCopyOfTheKeys(t *testing.T) {
 			require.Equal(t, make([]byte, len(sum)), sum, "of %d bytes", size)
 		}
 	}
+}
+
+func TestGCMClearsTheKey(t *testing.T) {
+	key := []byte("0123456789ABCDEF0123456789ABCDEF")
+	same, err := aes.NewCipher(key)
+	require.NoError(t, err)
+	aead, err := GCM(key)
+	require.NoError(t, err)
+	require.Equal(t, make([]byte, 32), key)
+	want, err := cipher.NewGCM(same)
+	require.NoError(t, err)
+	require.Equal(t, want.Seal(nil, make([]byte, 12), []byte("data key"), []byte("aad")), aead.Seal(nil, make([]byte, 12), []byte("data key"), []byte("aad")))
+
+	key = []byte("of no length that AES has")
+	aead, err = GCM(key)
+	require.Nil(t, aead)
+	require.Error(t, err)
+	require.Equal(t, make([]byte, len(key)), key)
 }

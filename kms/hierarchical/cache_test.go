@@ -335,9 +335,12 @@ func TestStatsCount(t *testing.T) {
 	})
 }
 
-// The branch key is rotated again and again while messages are written and read
-// by several providers: all of them can be read, by everybody.
+// Writers rotate the branch key again and again, while they and others write and
+// read through several providers: every message stays readable by all of them,
+// and who rotates and purges writes under a new version from then on.
 func TestRotationWhileInUse(t *testing.T) {
+	t.Parallel()
+	const rotations, perRotation = 10, 10
 	s := newBranchKeys("key")
 	shared := keyprovider.NewCacheStore(8) // too small for all versions
 	var providers []*hierarchical.Provider
@@ -348,44 +351,37 @@ func TestRotationWhileInUse(t *testing.T) {
 		}
 		providers = append(providers, newProvider(t, s, opts))
 	}
-	stop := make(chan struct{})
-	var rotating, working sync.WaitGroup
-	rotating.Go(func() {
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(200 * time.Microsecond):
-				s.RotateKey("key")
-			}
-		}
-	})
 	type written struct {
 		message   []byte
 		plaintext string
 	}
-	messages := make(chan written, 1000)
-	versions := sync.Map{}
+	messages := make(chan written, len(providers)*2*rotations*perRotation)
+	var working sync.WaitGroup
 	for i, p := range providers {
 		for j := range 2 {
 			working.Go(func() { // a writer, who then reads what is there
-				for n := range 100 {
+				used := map[string]bool{} // versions, before the last rotation
+				for n := range rotations * perRotation {
+					if n%perRotation == 0 {
+						s.RotateKey("key")
+						p.Purge()
+					}
 					plaintext := fmt.Sprint(i, j, n)
 					message, h, err := esdk.Encrypt(t.Context(), []byte(plaintext), p, &esdk.EncryptOptions{Suite: committing})
 					if err != nil {
 						t.Error(err)
 						return
 					}
-					versions.Store(versionOf(h.EncryptedDataKeys[0]), true)
+					version := versionOf(h.EncryptedDataKeys[0])
+					if n%perRotation == 0 && used[version] {
+						t.Error("written under a version that was used before the rotation")
+					}
+					used[version] = true
 					messages <- written{message, plaintext}
 					m := <-messages
-					reader := providers[(i+n)%len(providers)]
-					got, _, err := esdk.Decrypt(t.Context(), m.message, reader, nil)
+					got, _, err := esdk.Decrypt(t.Context(), m.message, providers[(i+n)%len(providers)], nil)
 					if err != nil || string(got) != m.plaintext {
 						t.Errorf("%q, %v", got, err)
-					}
-					if n%40 == 39 {
-						p.Purge()
 					}
 					messages <- m
 				}
@@ -393,18 +389,12 @@ func TestRotationWhileInUse(t *testing.T) {
 		}
 	}
 	working.Wait()
-	close(stop)
-	rotating.Wait()
 	close(messages)
-	all := 0
-	for m := range messages { // also afterwards, by a reader that was not there
-		got, _, err := esdk.Decrypt(t.Context(), m.message, newProvider(t, s, hierarchical.Options{}), nil)
+	require.Len(t, messages, cap(messages))
+	later := newProvider(t, s, hierarchical.Options{})
+	for m := range messages {
+		got, _, err := esdk.Decrypt(t.Context(), m.message, later, nil)
 		require.NoError(t, err)
 		require.Equal(t, m.plaintext, string(got))
-		all++
 	}
-	require.Equal(t, 800, all)
-	used := 0
-	versions.Range(func(any, any) bool { used++; return true })
-	require.Greater(t, used, 3, "the test must see rotations")
 }

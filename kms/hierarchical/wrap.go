@@ -1,7 +1,6 @@
 package hierarchical
 
 import (
-	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
 	"crypto/sha256"
@@ -61,13 +60,7 @@ func unwrap(key *branchKey, aad contextAAD, ciphertext []byte) ([]byte, error) {
 
 // derive returns the cipher under the key that is derived with the salt.
 func (k *branchKey) derive(salt []byte) (cipher.AEAD, error) {
-	derived := keywrap.CounterKDF(sha256.New, k.material[:], []byte(providerID), salt, 32)
-	defer clear(derived)
-	block, err := aes.NewCipher(derived)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
+	return keywrap.GCM(keywrap.CounterKDF(sha256.New, k.material[:], []byte(providerID), salt, 32))
 }
 
 // contextAAD is the data that is authenticated with a data key. It has room for

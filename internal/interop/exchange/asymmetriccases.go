@@ -143,7 +143,7 @@ func (k *Key) asymmetricProvider(ctx context.Context) (keyprovider.MasterKeyProv
 		return kms.NewRSA(ctx, k.Name, rsaPub, algorithm, opts)
 	}
 	if k.Schema == "discovery" {
-		return kms.NewECDHDiscovery(ctx, k.Name, nil, opts)
+		return kms.NewECDHDiscovery(ctx, k.Name, &kms.ECDHOptions{Options: *opts})
 	}
 	var recipient *ecdh.PublicKey
 	if ec, ok := pub.(*ecdsa.PublicKey); ok {
@@ -151,5 +151,5 @@ func (k *Key) asymmetricProvider(ctx context.Context) (keyprovider.MasterKeyProv
 			return nil, err
 		}
 	}
-	return kms.NewECDHStatic(ctx, k.Name, nil, recipient, opts)
+	return kms.NewECDHStatic(ctx, k.Name, recipient, &kms.ECDHOptions{Options: *opts})
 }
