@@ -69,7 +69,7 @@ func (c *Client) NewDecryptReader(ctx context.Context, r io.Reader, p keyprovide
 type headerSource struct{ d *DecryptReader }
 
 func (s headerSource) Read(p []byte) (int, error) {
-	if err := s.d.r.fill(&s.d.in, 1, smallChunk, func() error { return nil }); err != nil {
+	if err := s.d.r.readAtLeast(&s.d.in, 1, smallChunk, noFlush); err != nil {
 		return 0, err
 	}
 	n := copy(p, s.d.in.Bytes())
@@ -130,7 +130,7 @@ func (d *DecryptReader) WriteTo(w io.Writer) (n int64, err error) {
 		if err != nil || d.err != nil {
 			return err
 		}
-		return d.pump(to)
+		return d.openTo(to)
 	})
 	if err == io.EOF {
 		err = nil
@@ -138,24 +138,14 @@ func (d *DecryptReader) WriteTo(w io.Writer) (n int64, err error) {
 	return to.n, err
 }
 
-// pump opens the message and has the plaintext written to w, until an error,
+// openTo opens the message and has the plaintext written to w, until an error,
 // which is io.EOF at its end.
-func (d *DecryptReader) pump(w *sink) error {
+func (d *DecryptReader) openTo(w *sink) error {
 	d.out = nil
-	d.m.Start(w, 2)
-	defer d.m.Stop()
-	limit := d.m.Room()
-	d.in.Shrink(limit) // as encryptStream.pump does
-	for !d.last {
-		part, err := d.next(limit)
+	if !d.last {
+		part, err := d.openRegularTo(w)
 		if err != nil {
 			return err
-		}
-		if !part.Last {
-			if err := d.m.Pump(&d.in); err != nil {
-				return err
-			}
-			continue
 		}
 		out, err := d.final(d.m.Scratch(part.Length)[:0], part)
 		if err != nil {
@@ -168,28 +158,40 @@ func (d *DecryptReader) pump(w *sink) error {
 	return d.trailing()
 }
 
+// openRegularTo opens the regular frames and has their plaintext written to w. It
+// returns what follows them: the final frame, or an unframed body.
+func (d *DecryptReader) openRegularTo(w *sink) (frame.Part, error) {
+	pipeline := d.m.Start(w, &d.in)
+	defer pipeline.Stop()
+	for {
+		part, err := d.next(d.m.ReadSize(), pipeline.Flush)
+		if err != nil || part.Last {
+			return part, err
+		}
+		if err := pipeline.Pump(); err != nil {
+			return part, err
+		}
+	}
+}
+
 // next reads at least one frame, and up to limit bytes.
-func (d *DecryptReader) next(limit int) (part frame.Part, err error) {
-	if err := d.fill(d.m.NeedHeader(), limit); err != nil {
+func (d *DecryptReader) next(limit int, flush func() error) (part frame.Part, err error) {
+	if err := d.r.readAtLeast(&d.in, d.m.NeedHeader(), limit, flush); err != nil {
 		return part, d.truncated(err)
 	}
 	part, err = d.m.Next(d.in.Bytes())
 	if err != nil || part.Last {
-		if err := d.m.Flush(); err != nil {
+		if err := flush(); err != nil {
 			return part, err
 		}
 	}
 	if err != nil {
 		return part, err
 	}
-	if err := d.fill(part.Size, limit); err != nil {
+	if err := d.r.readAtLeast(&d.in, part.Size, limit, flush); err != nil {
 		return part, d.truncated(err)
 	}
 	return part, nil
-}
-
-func (d *DecryptReader) fill(n, limit int) error {
-	return d.r.fill(&d.in, n, limit, d.m.Flush)
 }
 
 // more opens at least one frame, and more as they have arrived and fit, and
@@ -200,7 +202,7 @@ func (d *DecryptReader) more(dst []byte, chunk int) ([]byte, error) {
 	if d.last {
 		return nil, d.trailing()
 	}
-	part, err := d.next(d.m.Fit(chunk) * (d.m.FrameLength + format.FrameOverhead))
+	part, err := d.next(d.m.Fit(chunk)*(d.m.FrameLength+format.FrameOverhead), noFlush)
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +247,7 @@ func (d *DecryptReader) final(dst []byte, part frame.Part) ([]byte, error) {
 // signature reads the footer and verifies it.
 func (d *DecryptReader) signature() error {
 	for need := 2; ; {
-		err := d.fill(need, smallChunk)
+		err := d.r.readAtLeast(&d.in, need, smallChunk, noFlush)
 		if err != nil && err != io.EOF {
 			return err
 		}
@@ -264,7 +266,7 @@ func (d *DecryptReader) signature() error {
 
 // trailing makes sure that nothing follows the message; then it returns io.EOF.
 func (d *DecryptReader) trailing() error {
-	if err := d.fill(1, smallChunk); err != nil {
+	if err := d.r.readAtLeast(&d.in, 1, smallChunk, noFlush); err != nil {
 		return err
 	}
 	return ErrTrailingData

@@ -34,12 +34,12 @@ func (s *encryptStream) take(n int) error {
 	return checkPlaintextLength(s.taken, s.m.limit)
 }
 
-// fill reads at least one frame of plaintext, and up to limit bytes.
-func (s *encryptStream) fill(r *source, limit int) error {
+// readFrame reads at least one frame of plaintext, and up to limit bytes.
+func (s *encryptStream) readFrame(r *source, limit int, flush func() error) error {
 	have := s.in.Len()
-	err := r.fill(&s.in, s.m.FrameLength, limit, s.m.Flush)
+	err := r.readAtLeast(&s.in, s.m.FrameLength, limit, flush)
 	if tooLong := s.take(s.in.Len() - have); tooLong != nil {
-		if err := s.m.Flush(); err != nil {
+		if err := flush(); err != nil {
 			return err
 		}
 		return tooLong
@@ -47,19 +47,17 @@ func (s *encryptStream) fill(r *source, limit int) error {
 	return err
 }
 
-// pump seals what r gives and has it written to w, until an error, which is
+// sealTo seals what r gives and has it written to w, until an error, which is
 // io.EOF if r ends.
-func (s *encryptStream) pump(r *source, w *sink) error {
+func (s *encryptStream) sealTo(w *sink, r *source) error {
 	s.out = nil
-	s.m.Start(w, 2)
-	defer s.m.Stop()
-	limit := s.m.Room()
-	s.in.Shrink(limit) // Read takes in more; each slot has as much as there is here
+	pipeline := s.m.Start(w, &s.in)
+	defer pipeline.Stop()
 	for {
-		if err := s.fill(r, limit); err != nil {
+		if err := s.readFrame(r, s.m.ReadSize(), pipeline.Flush); err != nil {
 			return err
 		}
-		if err := s.m.Pump(&s.in); err != nil {
+		if err := pipeline.Pump(); err != nil {
 			return err
 		}
 	}
@@ -170,7 +168,7 @@ func (e *EncryptReader) WriteTo(w io.Writer) (n int64, err error) {
 		if err != nil || e.s.err != nil {
 			return err
 		}
-		if err := e.s.pump(&e.r, to); err != io.EOF {
+		if err := e.s.sealTo(to, &e.r); err != io.EOF {
 			return err
 		}
 		if err := e.s.finishTo(to); err != nil {
@@ -188,7 +186,7 @@ func (e *EncryptReader) WriteTo(w io.Writer) (n int64, err error) {
 func (e *EncryptReader) more(dst []byte, chunk int) ([]byte, error) {
 	length := e.s.m.FrameLength
 	limit := e.s.m.Fit(chunk) * length
-	err := e.s.fill(&e.r, limit)
+	err := e.s.readFrame(&e.r, limit, noFlush)
 	if err == nil {
 		whole := min(limit, e.s.in.Len()/length*length)
 		dst, err = e.s.m.Frames(dst, e.s.in.Bytes()[:whole])
@@ -268,8 +266,6 @@ func (e *EncryptWriter) write(p []byte) error {
 	if err := e.s.take(len(p)); err != nil {
 		return err
 	}
-	e.s.m.Start(&e.to, 1)
-	defer e.s.m.Stop()
 	length := e.s.m.FrameLength
 	if have := e.s.in.Len(); have > 0 {
 		n := min(length-have, len(p))
@@ -277,13 +273,13 @@ func (e *EncryptWriter) write(p []byte) error {
 		if p = p[n:]; e.s.in.Len() < length {
 			return nil
 		}
-		if err := e.s.m.Emit(e.s.in.Bytes()); err != nil {
+		if err := e.s.m.WriteFrames(&e.to, e.s.in.Bytes()); err != nil {
 			return err
 		}
 		e.s.in.Discard(length)
 	}
 	whole := len(p) - len(p)%length
-	if err := e.s.m.Emit(p[:whole]); err != nil {
+	if err := e.s.m.WriteFrames(&e.to, p[:whole]); err != nil {
 		return err
 	}
 	e.s.in.Append(p[whole:], length)
@@ -307,7 +303,7 @@ func (e *EncryptWriter) ReadFrom(r io.Reader) (n int64, err error) {
 			return e.s.err
 		}
 		start := e.s.taken
-		err := e.s.pump(&source{r: r}, &e.to)
+		err := e.s.sealTo(&e.to, &source{r: r})
 		n = e.s.taken - start
 		if err == io.EOF {
 			return nil

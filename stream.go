@@ -22,15 +22,15 @@ type source struct {
 	err error
 }
 
-// fill reads until w holds n bytes, and more, up to limit, if it gets them with
-// these. If the source ends before, the error is io.EOF.
+// readAtLeast reads until w holds n bytes, and more, up to limit, if it gets them
+// with these. If the source ends before, the error is io.EOF.
 //
 // It calls flush before it reads from the source, unless the source gave all
 // that it was asked for last and that ended within a frame: nobody waits for an
 // answer to half a frame, so the source is going to give more.
-func (s *source) fill(w *frame.Window, n, limit int, flush func() error) error {
+func (s *source) readAtLeast(w *frame.Window, n, limit int, flush func() error) error {
 	for w.Len() < n {
-		if s.err != nil || !w.Filled() || w.Len() == 0 {
+		if s.err != nil || !w.LastReadFull() || w.Len() == 0 {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -45,10 +45,13 @@ func (s *source) fill(w *frame.Window, n, limit int, flush func() error) error {
 			return fmt.Errorf("read: %w", s.err)
 		}
 		s.err = errPanicked // unless it returns
-		s.err = w.Fill(s.r, max(n, limit))
+		s.err = w.ReadOnce(s.r, max(n, limit))
 	}
 	return nil
 }
+
+// noFlush is for reading while nothing waits to be written.
+func noFlush() error { return nil }
 
 // A sink counts what is written to w, and takes no short writes.
 type sink struct {

@@ -23,7 +23,7 @@ var parallelSuites = []suite.ID{suite.AES256GCMHKDFSHA512CommitKey, suite.AES256
 // on frames.
 func workersAt(buf []byte) (all string, working bool) {
 	all = string(buf[:runtime.Stack(buf, true)])
-	return all, strings.Contains(all, "esdk/internal/frame.(*body).hire.func")
+	return all, strings.Contains(all, "esdk/internal/frame.(*Pipeline).hire.func")
 }
 
 // noWorkers checks that no goroutine works on frames any more.

@@ -252,7 +252,7 @@ func TestWindow(t *testing.T) {
 	for need := 1; ; need = need*3%70_000 + 1 {
 		var err error
 		for err == nil && w.Len() < need {
-			err = w.Fill(source, max(need, 32<<10))
+			err = w.ReadOnce(source, max(need, 32<<10))
 		}
 		if err != nil {
 			require.Equal(t, io.EOF, err)
@@ -268,9 +268,9 @@ func TestWindow(t *testing.T) {
 	require.True(t, bytes.Equal(text(1<<20), got))
 
 	w = Window{}
-	require.NoError(t, w.Fill(bytes.NewReader(text(100)), 1<<20))
+	require.NoError(t, w.ReadOnce(bytes.NewReader(text(100)), 1<<20))
 	require.LessOrEqual(t, len(w.buf), firstSize)
-	require.NoError(t, w.Fill(bytes.NewReader(text(100)), 1<<30))
+	require.NoError(t, w.ReadOnce(bytes.NewReader(text(100)), 1<<30))
 	require.LessOrEqual(t, len(w.buf), firstSize, "what was asked for did not arrive")
 
 	w = Window{}

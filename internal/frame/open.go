@@ -18,19 +18,19 @@ const headerSize = format.FinalFrameOverhead - suite.TagSize
 // use, and of no use after an error.
 type Opener struct {
 	body
-	start int64 // of the body, or after Last of what follows it, in the message
+	offset int64 // of the body, or after Last of what follows it, in the message
 }
 
 // NewOpener returns an Opener at the start of a body, which stands at offset
 // in its message.
 func NewOpener(c Config, offset int64) *Opener {
-	o := &Opener{start: offset}
+	o := &Opener{offset: offset}
 	o.init(c, o, c.FrameLength+format.FrameOverhead, c.FrameLength)
 	return o
 }
 
 // Offset returns where in the message the bytes stand that are due.
-func (o *Opener) Offset() int64 { return o.start + int64(o.next-1)*int64(o.stride()) }
+func (o *Opener) Offset() int64 { return o.offset + int64(o.next-1)*int64(o.stride()) }
 
 // A Part is a frame, or an unframed body, as its header describes it.
 type Part struct {
@@ -112,58 +112,47 @@ func (o *Opener) Truncated(n int) error {
 // It follows client-apis/decrypt.md, "Decrypt the message body", of the
 // specification.
 func (o *Opener) Frames(dst, src []byte) (out []byte, used int, err error) {
-	n := o.count(src, (cap(dst)-len(dst))/o.FrameLength)
-	if n == 0 {
-		return dst, 0, nil
+	n, err := o.count(src, (cap(dst)-len(dst))/o.FrameLength)
+	if err != nil || n == 0 {
+		return dst, 0, err
 	}
-	room := dst[len(dst) : len(dst)+n*o.FrameLength]
+	free := dst[len(dst) : len(dst)+n*o.FrameLength]
 	before := o.due
-	err = o.do(src, room, n)
+	err = o.processAll(src, free, n, nil)
 	good := int(o.due - before)
-	clear(room[good*o.FrameLength:]) // later frames, opened before an earlier one failed
+	clear(free[good*o.FrameLength:]) // later frames, opened before an earlier one failed
 	return dst[:len(dst)+good*o.FrameLength], good * o.stride(), err
 }
 
-// Pump takes regular frames from w as Frames does, up to a batch, and has their
-// plaintext written, at the latest when Flush is called. It is for use after
-// Start.
-func (o *Opener) Pump(w *Window) error {
-	n := o.count(w.Bytes(), o.Batch())
-	if n == 0 {
-		return nil
-	}
-	return o.pump(w, n)
-}
-
-// count returns how many regular frames stand at the start of src, at most
-// limit.
-func (o *Opener) count(src []byte, limit int) int {
+// count counts those that are in sequence. That others are not is for Next to
+// say, when they are due.
+func (o *Opener) count(src []byte, limit int) (int, error) {
 	if o.FrameLength == 0 {
-		return 0
+		return 0, nil
 	}
 	limit = min(limit, len(src)/o.stride())
 	for n := range limit {
 		if seq := o.next + uint32(n); seq < o.next || seq == math.MaxUint32 || binary.BigEndian.Uint32(src[n*o.stride():]) != seq {
-			return n
+			return n, nil
 		}
 	}
-	return limit
+	return limit, nil
 }
 
-func (o *Opener) process(w *slot) int {
+func (o *Opener) process(sl *slot) int {
 	stride := o.stride()
-	for i := range w.n {
-		f := w.in[i*stride : (i+1)*stride]
-		format.SetBodyAADSequence(w.aad, w.first+uint32(i))
-		place := w.out[i*o.FrameLength : i*o.FrameLength : (i+1)*o.FrameLength]
-		if _, err := o.AEAD.Open(place, f[4:4+suite.IVSize], f[4+suite.IVSize:], w.aad); err != nil {
+	for i := range sl.n {
+		f := sl.in[i*stride : (i+1)*stride]
+		format.SetBodyAADSequence(sl.aad, sl.first+uint32(i))
+		place := sl.out[i*o.FrameLength : i*o.FrameLength : (i+1)*o.FrameLength]
+		if _, err := o.AEAD.Open(place, f[4:4+suite.IVSize], f[4+suite.IVSize:], sl.aad); err != nil {
 			return i
 		}
 	}
-	return w.n
+	return sl.n
 }
 
-func (o *Opener) frames(w *slot) []byte { return w.in[:w.good*o.stride()] }
+func (o *Opener) wire(sl *slot) []byte { return sl.in[:sl.good*o.stride()] }
 
 // Last opens p, the final frame or unframed body that src begins with, and
 // appends its plaintext to dst. It returns how many bytes of src it used up.
@@ -174,17 +163,19 @@ func (o *Opener) Last(dst, src []byte, p Part) (out []byte, used int, err error)
 		return nil, 0, o.Truncated(len(src))
 	}
 	src = src[:p.Size]
-	o.hash(src)
+	if o.Digest != nil {
+		o.Digest.Write(src)
+	}
 	kind := format.FinalFrame
 	if o.FrameLength == 0 {
 		kind = format.SingleBlock
 	}
 	aad := format.AppendBodyAAD(nil, o.MessageID, kind, o.next, uint64(p.Length))
-	o.own.nonce = p.iv
-	out, err = o.AEAD.Open(dst, o.own.nonce[:], src[p.header:], aad)
+	o.inline.nonce = p.iv
+	out, err = o.AEAD.Open(dst, o.inline.nonce[:], src[p.header:], aad)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%s: %w", o.field(o.next), ErrAuthentication)
 	}
-	o.start += int64(p.Size)
+	o.offset += int64(p.Size)
 	return out, p.Size, nil
 }

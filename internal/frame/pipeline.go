@@ -1,296 +1,285 @@
 package frame
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
 	"sync"
 	"sync/atomic"
-
-	"github.com/esdk-go/esdk/suite"
 )
 
-// A slot is a run of frames on its way: in, what they are made of, and out,
-// where they are made.
-type slot struct {
-	first   uint32 // sequence number
-	n       int    // frames
-	good    int    // how many of them were made: fewer if one's tag failed
-	in, out []byte
-
-	nonce  [suite.IVSize]byte // what is passed to a cipher.AEAD escapes, so it
-	aad    []byte             // is in the heap already
-	buffer []byte             // for out, if the caller has no place for it
-	spare  []byte             // changes places with a Window's
-
-	ready   chan struct{} // it was worked on
-	hashed  chan struct{} // it was hashed
-	hashing bool          // it is on its way to that
-}
-
-// A pipeline is the slots of a body, in a ring. The caller's goroutine fills
-// them in order and hands them on in order; others work on them, and so does the
-// caller's while it has nothing else to do. If the body is signed, one goroutine
-// only hashes what was handed on, and a slot is not filled again before.
+// A Pipeline processes batches from Start to Stop. The caller's goroutine submits
+// slots in the order of the ring and retires them in that order. In between
+// helpers process them, and so does the caller's goroutine while it waits. If
+// the message is signed, one more goroutine adds the frames of retired slots to
+// the digest; a slot is not used again before that.
 //
-// The goroutines start when they are needed and end with Stop.
-type pipeline struct {
-	slots   []*slot
-	width   int // slots in use
-	filled  int // slots so far
-	handed  int // slots so far
-	started bool
-	to      io.Writer // what gets the frames, between Start and Stop
+// Until hire has started these goroutines there is no ring, and batches go
+// through the inline slot. A Pipeline is not safe for concurrent use.
+type Pipeline struct {
+	body     *body     // nil before Start and after Stop
+	sink     io.Writer // nil if the output is in the caller's memory
+	window   *Window   // what Pump takes from; nil in processAll
+	maxSlots int       // that the ring may have; 0: no ring
 
-	running sync.WaitGroup
-	helpers int
-	work    chan *slot
-	hashes  chan *slot
-	givenUp atomic.Bool
+	ring      int // size of it, which is the first of body.slots; 0 until hire
+	submitted int // slots so far
+	retired   int // slots so far
+
+	goroutines sync.WaitGroup
+	helpers    int
+	work       chan *slot // to the helpers
+	hashes     chan *slot // to the goroutine with the digest; nil if there is none
+	stopping   atomic.Bool
 }
 
-// Start has what is made, until Stop, written to w, in order and on the caller's
-// goroutine; w must not write short. The goroutines that are started meanwhile
-// stay, so Stop must follow. buffers is how many each slot needs: 2 for Pump,
-// which keeps what it takes, and 1 for Emit.
-func (b *body) Start(w io.Writer, buffers int) {
-	b.started, b.to = true, w
-	b.width = b.streamWidth(buffers)
-	keep := min(len(b.slots), b.width)
+// Start returns a Pipeline that takes batches from w and writes what becomes of
+// them to sink, in order and on the caller's goroutine only. Sink must not write
+// short. The caller must call Stop, and until then no method of the Sealer or
+// Opener that processes frames.
+func (b *body) Start(sink io.Writer, w *Window) *Pipeline {
+	p := b.start(sink, 2) // the slot's spare and buffer
+	p.window = w
+	w.shrink(b.ReadSize()) // each slot gets as much memory as there is here
+	return p
+}
+
+// start returns a Pipeline whose slots need that many buffers of their own. Memory
+// of slots that is more than that is given back.
+func (b *body) start(sink io.Writer, buffers int) *Pipeline {
+	p := &b.pipeline
+	if p.body != nil {
+		panic("frame: two pipelines of one body")
+	}
+	p.body, p.sink, p.maxSlots = b, sink, b.maxSlots(buffers)
+	keep := min(len(b.slots), p.maxSlots)
 	clear(b.slots[keep:]) // their memory too
 	b.slots = b.slots[:keep]
-	if buffers == 1 {
+	if buffers < 2 {
 		for _, s := range b.slots {
 			s.spare = nil
 		}
 	}
+	return p
 }
 
-// Stop gives up what was not flushed, has the rest hashed, and returns when all
-// goroutines are gone.
-func (b *body) Stop() {
-	if b.work != nil {
-		b.givenUp.Store(true)
-		close(b.work)
-		if b.hashes != nil {
-			close(b.hashes)
+// Stop gives up what was not flushed, waits until what was written is in the
+// digest, and returns when all goroutines are gone. The Pipeline is of no use
+// after that.
+func (p *Pipeline) Stop() {
+	if p.ring > 0 {
+		p.stopping.Store(true)
+		close(p.work)
+		if p.hashes != nil {
+			close(p.hashes)
 		}
-		b.running.Wait()
-		b.givenUp.Store(false)
-		for _, s := range b.slots {
-			s.in, s.out, s.hashing = nil, nil, false // they may be the caller's
-			drain(s.ready)
-			drain(s.hashed)
+		p.goroutines.Wait()
+		for _, s := range p.body.slots[:p.ring] {
+			s.release()
 		}
-		b.work, b.hashes, b.helpers, b.filled, b.handed = nil, nil, 0, 0, 0
 	}
-	b.started, b.to = false, nil
+	p.body.inline.release()
+	*p = Pipeline{}
 }
 
-// drain takes what is in c.
-func drain(c <-chan struct{}) {
-	select {
-	case <-c:
-	default:
+// Pump takes whole regular frames from the Window, at most a batch. If that is a
+// full batch and the source keeps up, Pump only submits it, and it is written
+// when Flush returns. Else all that Pump took is written when Pump returns.
+// Frames that are out of sequence stay in the Window, for Next to refuse.
+func (p *Pipeline) Pump() error {
+	b, w := p.body, p.window
+	n, err := b.direction.count(w.Bytes(), b.batch())
+	if err != nil {
+		return cmp.Or(p.Flush(), err)
 	}
-}
-
-// do makes n frames of in: in out, or, if that is nil, in memory of its own.
-func (b *body) do(in, out []byte, n int) error {
-	shared := b.parallel(n)
-	size := b.Batch()
-	if shared && out != nil {
-		size = max(size, min(n/(4*b.Workers), b.about(wholeBatch)))
+	if n == 0 {
+		return nil
 	}
-	if shared && !b.started {
-		b.width = 2*b.Workers + 2
-		defer b.Stop()
+	ahead := n == b.batch() && w.LastReadFull() // there is more to come soon
+	if ahead && p.ring == 0 && p.maxSlots > 0 {
+		p.hire(p.maxSlots)
 	}
-	if shared && b.work == nil {
-		b.width = min(b.width, (n+size-1)/size) // more would have nothing to do
-	}
-	for n > 0 {
-		k := min(n, size)
-		s := &b.own
-		if shared {
-			var err error
-			if s, err = b.slot(); err != nil {
-				return err
-			}
-		}
-		if s.in, in = in[:k*b.inSize], in[k*b.inSize:]; out != nil {
-			s.out, out = out[:k*b.outSize], out[k*b.outSize:]
-		} else {
-			s.out = b.room(s, k*b.outSize)
-		}
-		if err := b.submit(s, k); err != nil {
-			return err
-		}
-		n -= k
-	}
-	return b.Flush()
-}
-
-// pump makes the n frames that stand at the start of w. If they are a whole
-// batch, and the source of w fills what it is given, it may return before they
-// are made; Flush waits for that.
-func (b *body) pump(w *Window, n int) error {
-	size := n * b.inSize
-	ahead := n == b.Batch() && w.Filled()
-	if b.Workers == 1 || b.width == 0 || b.work == nil && !ahead {
-		defer w.Discard(size)
-		return b.do(w.Bytes()[:size], nil, n)
-	}
-	s, err := b.slot()
+	s, err := p.nextSlot()
 	if err != nil {
 		return err
 	}
-	s.in = w.Bytes()[:size]
-	w.Discard(size)
-	s.spare = w.Exchange(s.spare)
-	s.out = b.room(s, n*b.outSize)
-	if err := b.submit(s, n); err != nil || ahead {
+	s.in = w.Bytes()[:n*b.inSize]
+	w.Discard(len(s.in))
+	if p.ring > 0 {
+		s.spare = w.exchange(s.spare)
+	}
+	s.out = s.scratch(n * b.outSize)
+	if err := p.submit(s, n); err != nil || ahead {
 		return err
 	}
-	return b.Flush()
-}
-
-// Scratch returns n bytes of memory that nobody else uses until the next call.
-func (b *body) Scratch(n int) []byte { return b.room(&b.own, n) }
-
-// room returns n bytes for what is made of a slot. The caller's own slot shares
-// them with the first of the ring: it is used when no other is.
-func (b *body) room(s *slot, n int) []byte {
-	if s == &b.own && len(b.slots) > 0 {
-		s = b.slots[0]
-		b.awaitHash(s)
-	}
-	if cap(s.buffer) < n {
-		s.buffer = slices.Grow([]byte(nil), n) // not cleared, as by make
-	}
-	return s.buffer[:n]
-}
-
-// slot returns the next slot to fill.
-func (b *body) slot() (*slot, error) {
-	b.hire()
-	if b.filled-b.handed == b.width {
-		if err := b.handOn(); err != nil {
-			return nil, err
-		}
-	}
-	s := b.slots[b.filled%b.width]
-	if s.hashing && len(s.hashed) == 0 {
-		// Waiting for a few at once, as being woken up costs the one that hashes.
-		b.awaitHash(b.slots[(b.filled+(b.width-1)/2)%b.width])
-	}
-	b.awaitHash(s)
-	return s, nil
-}
-
-// hire starts the goroutines, if they do not run yet.
-func (b *body) hire() {
-	if b.work != nil {
-		return
-	}
-	for len(b.slots) < b.width {
-		s := &slot{ready: make(chan struct{}, 1), hashed: make(chan struct{}, 1)}
-		b.initSlot(s)
-		b.slots = append(b.slots, s)
-	}
-	if b.own.buffer != nil {
-		b.slots[0].buffer, b.own.buffer = b.own.buffer, nil
-	}
-	work := make(chan *slot, b.width)
-	b.work, b.helpers = work, b.Workers-1
-	if b.Digest != nil {
-		b.helpers--
-		hashes := make(chan *slot, b.width)
-		b.hashes = hashes
-		b.running.Go(func() {
-			for s := range hashes {
-				b.Digest.Write(b.maker.frames(s))
-				s.hashed <- struct{}{}
-			}
-		})
-	}
-	b.helpers = min(b.helpers, b.width)
-	for range b.helpers {
-		b.running.Go(func() {
-			for s := range work {
-				b.workOn(s)
-			}
-		})
-	}
-}
-
-// submit has k frames made of a slot: at once, if there is nobody else to do it.
-func (b *body) submit(s *slot, k int) error {
-	s.first, s.n = b.next, k
-	b.next += uint32(k)
-	if s == &b.own {
-		s.good = b.maker.process(s)
-		err := b.finish(s)
-		s.in, s.out = nil, nil
-		return err
-	}
-	b.filled++
-	if b.work <- s; b.helpers > 0 {
-		return nil
-	}
-	return b.handOn()
-}
-
-// workOn works on a slot from b.work.
-func (b *body) workOn(s *slot) {
-	if !b.givenUp.Load() {
-		s.good = b.maker.process(s)
-	}
-	s.ready <- struct{}{}
-}
-
-// handOn hands on the slot that was filled first of those that were not handed
-// on yet. Until it is ready, it works on others.
-func (b *body) handOn() error {
-	s := b.slots[b.handed%b.width]
-	for {
-		select {
-		case <-s.ready:
-			b.handed++
-			return b.finish(s)
-		default:
-		}
-		select {
-		case <-s.ready:
-			b.handed++
-			return b.finish(s)
-		case other := <-b.work:
-			b.workOn(other)
-		}
-	}
+	return p.Flush()
 }
 
 // Flush returns when all that Pump took has been written.
-func (b *body) Flush() error {
-	for b.handed < b.filled {
-		if err := b.handOn(); err != nil {
+func (p *Pipeline) Flush() error {
+	for p.retired < p.submitted {
+		if err := p.retireOldest(); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// finish hands on a slot that is made.
-func (b *body) finish(s *slot) error {
-	b.due += uint32(s.good)
-	if b.hashes != nil && s != &b.own {
-		s.hashing = true
-		b.hashes <- s
-	} else {
-		b.hash(b.maker.frames(s))
+// processAll processes n frames from in to out. If out is nil, it processes them
+// into the slots' memory and writes that to sink. It starts a Pipeline and stops
+// it.
+func (b *body) processAll(in, out []byte, n int, sink io.Writer) error {
+	buffers, size := 1, b.batch()
+	if out != nil {
+		buffers = 0
 	}
-	if b.to != nil && s.good > 0 {
-		if _, err := b.to.Write(s.out[:s.good*b.outSize]); err != nil {
+	p := b.start(sink, buffers)
+	defer p.Stop()
+	if p.maxSlots > 0 && b.worthSharing(n) {
+		if out != nil {
+			size = max(size, min(n/(4*b.Workers), b.about(wholeBatch)))
+		}
+		p.hire((n + size - 1) / size)
+	}
+	for n > 0 {
+		s, err := p.nextSlot()
+		if err != nil {
+			return err
+		}
+		k := min(n, size)
+		if s.in, in = in[:k*b.inSize], in[k*b.inSize:]; out != nil {
+			s.out, out = out[:k*b.outSize], out[k*b.outSize:]
+		} else {
+			s.out = s.scratch(k * b.outSize)
+		}
+		if err := p.submit(s, k); err != nil {
+			return err
+		}
+		n -= k
+	}
+	return p.Flush()
+}
+
+// hire makes the ring and starts the goroutines: no more slots and helpers than
+// there are batches, as the others would have nothing to do.
+func (p *Pipeline) hire(batches int) {
+	b := p.body
+	n := min(p.maxSlots, batches)
+	b.slots = slices.Grow(b.slots, max(0, n-len(b.slots)))
+	for len(b.slots) < n {
+		s := &b.inline
+		if len(b.slots) > 0 {
+			s = new(slot)
+			b.initSlot(s)
+		}
+		if s.ready == nil {
+			s.ready, s.hashed = make(chan struct{}, 1), make(chan struct{}, 1)
+		}
+		b.slots = append(b.slots, s)
+	}
+	p.ring = n
+	p.work, p.helpers = make(chan *slot, n), b.Workers-1
+	if b.Digest != nil {
+		p.helpers--
+		p.hashes = make(chan *slot, n)
+		p.goroutines.Go(func() {
+			for s := range p.hashes {
+				b.Digest.Write(b.direction.wire(s))
+				s.hashed <- struct{}{}
+			}
+		})
+	}
+	p.helpers = min(p.helpers, n)
+	for range p.helpers {
+		p.goroutines.Go(func() {
+			for s := range p.work {
+				p.processOne(s)
+			}
+		})
+	}
+}
+
+// slot returns the slot in the ring where batch i goes, counted from 0.
+func (p *Pipeline) slot(i int) *slot { return p.body.slots[i%p.ring] }
+
+// processOne processes a slot from p.work.
+func (p *Pipeline) processOne(s *slot) {
+	if !p.stopping.Load() {
+		s.good = p.body.direction.process(s)
+	}
+	s.ready <- struct{}{}
+}
+
+// nextSlot returns the slot for the next batch. If the ring is full it retires the
+// oldest one first.
+func (p *Pipeline) nextSlot() (*slot, error) {
+	if p.ring == 0 {
+		return &p.body.inline, nil
+	}
+	if p.submitted-p.retired == p.ring {
+		if err := p.retireOldest(); err != nil {
+			return nil, err
+		}
+	}
+	s := p.slot(p.submitted)
+	if s.hashing && len(s.hashed) == 0 {
+		// Waiting for half the ring at once, because each wait costs the goroutine
+		// with the digest a wake-up.
+		p.slot(p.submitted + (p.ring-1)/2).awaitHash()
+	}
+	s.awaitHash()
+	return s, nil
+}
+
+// submit gives a slot to the helpers, to process k frames from s.in to s.out. If
+// there are none, it processes and retires the slot itself.
+func (p *Pipeline) submit(s *slot, k int) error {
+	b := p.body
+	s.first, s.n = b.next, k
+	b.next += uint32(k)
+	p.submitted++
+	if p.helpers == 0 {
+		s.good = b.direction.process(s)
+		return p.retire(s)
+	}
+	p.work <- s
+	return nil
+}
+
+// retireOldest retires the slot that was submitted first of those that are not
+// retired. Until that slot is ready, it processes others.
+func (p *Pipeline) retireOldest() error {
+	s := p.slot(p.retired)
+	for {
+		select {
+		case <-s.ready:
+			return p.retire(s)
+		default:
+		}
+		select {
+		case <-s.ready:
+			return p.retire(s)
+		case other := <-p.work:
+			p.processOne(other)
+		}
+	}
+}
+
+// retire sends the frames of a processed slot to the digest, and writes its
+// output. The error of a frame that failed comes after what stands before it.
+func (p *Pipeline) retire(s *slot) error {
+	b := p.body
+	p.retired++
+	b.due += uint32(s.good)
+	if p.hashes != nil {
+		s.hashing = true
+		p.hashes <- s
+	} else if b.Digest != nil {
+		b.Digest.Write(b.direction.wire(s))
+	}
+	if p.sink != nil && s.good > 0 {
+		if _, err := p.sink.Write(s.out[:s.good*b.outSize]); err != nil {
 			return err
 		}
 	}
@@ -298,23 +287,4 @@ func (b *body) finish(s *slot) error {
 		return fmt.Errorf("%s: %w", b.field(b.due), ErrAuthentication)
 	}
 	return nil
-}
-
-// hash gives p to the digest, if there is one, after all that was handed on.
-func (b *body) hash(p []byte) {
-	if b.Digest == nil {
-		return
-	}
-	for _, s := range b.slots {
-		b.awaitHash(s)
-	}
-	b.Digest.Write(p)
-}
-
-// awaitHash waits until a slot, if it is to be hashed, has been.
-func (b *body) awaitHash(s *slot) {
-	if s.hashing {
-		<-s.hashed
-		s.hashing = false
-	}
 }

@@ -18,18 +18,18 @@ import (
 
 // Whatever its frame length, on a 32-bit system too, a stream has as many slots
 // as memory holds.
-func TestWidthOfHugeFrames(t *testing.T) {
+func TestSlotsOfHugeFrames(t *testing.T) {
 	for _, frameLength := range []int{
 		math.MaxInt32 - 64, math.MaxInt32 - 95, math.MaxInt32 - 100, math.MaxInt32 - 4<<20, math.MaxInt32 / 2, 8 << 20,
 	} {
 		o := NewOpener(config(t, frameLength, 64, nil), 0)
-		o.Start(io.Discard, 2)
-		require.Zero(t, o.width, frameLength)
-		o.Stop()
+		p := o.start(io.Discard, 2)
+		require.Zero(t, p.maxSlots, frameLength)
+		p.Stop()
 		s := NewSealer(config(t, frameLength, 64, nil))
-		s.Start(io.Discard, 1)
-		require.Equal(t, 1, s.width, frameLength)
-		s.Stop()
+		p = s.start(io.Discard, 1)
+		require.Equal(t, 1, p.maxSlots, frameLength)
+		p.Stop()
 	}
 }
 
@@ -58,28 +58,22 @@ func TestPipelineMakesTheSameBytes(t *testing.T) {
 					d := digest()
 					s := NewSealer(config(t, frameLength, workers, d))
 					var got bytes.Buffer
-					s.Start(&got, 2)
-					pumpAll(t, &s.body, from(bytes.NewReader(plaintext)), s.Pump)
-					s.Stop()
+					pumpAll(t, &s.body, &got, from(bytes.NewReader(plaintext)))
 					require.True(t, bytes.Equal(body, got.Bytes()), name)
 					checkDigest(t, want, d, name)
 
 					d = digest()
 					s = NewSealer(config(t, frameLength, workers, d))
 					got.Reset()
-					s.Start(&got, 1)
-					require.NoError(t, s.Emit(plaintext[:frameLength]))
-					require.NoError(t, s.Emit(plaintext[frameLength:]))
-					s.Stop()
+					require.NoError(t, s.WriteFrames(&got, plaintext[:frameLength]))
+					require.NoError(t, s.WriteFrames(&got, plaintext[frameLength:]))
 					require.True(t, bytes.Equal(body, got.Bytes()), name)
 					checkDigest(t, want, d, name)
 
 					d = digest()
 					o := NewOpener(config(t, frameLength, workers, d), 100)
 					got.Reset()
-					o.Start(&got, 2)
-					pumpAll(t, &o.body, from(bytes.NewReader(body)), o.Pump)
-					o.Stop()
+					pumpAll(t, &o.body, &got, from(bytes.NewReader(body)))
 					require.True(t, bytes.Equal(plaintext, got.Bytes()), name)
 					checkDigest(t, want, d, name)
 					require.EqualValues(t, 100+len(body), o.Offset(), name)
@@ -89,20 +83,22 @@ func TestPipelineMakesTheSameBytes(t *testing.T) {
 	}
 }
 
-// pumpAll has all of r pumped.
-func pumpAll(t *testing.T, b *body, r io.Reader, pump func(*Window) error) {
+// pumpAll has all of r pumped to sink.
+func pumpAll(t *testing.T, b *body, sink io.Writer, r io.Reader) {
 	t.Helper()
 	var w Window
+	p := b.Start(sink, &w)
+	defer p.Stop()
 	for ended := false; !ended || w.Len() > 0; {
 		for !ended && w.Len() < b.inSize {
-			if err := w.Fill(r, max(b.inSize, b.Room())); err != nil {
+			if err := w.ReadOnce(r, max(b.inSize, b.ReadSize())); err != nil {
 				require.Equal(t, io.EOF, err)
 				ended = true
 			}
 		}
-		require.NoError(t, pump(&w))
+		require.NoError(t, p.Pump())
 	}
-	require.NoError(t, b.Flush())
+	require.NoError(t, p.Flush())
 }
 
 func checkDigest(t *testing.T, want []byte, d hash.Hash, name string) {
@@ -118,15 +114,33 @@ func TestPipelineStopsAtAnErrorOfItsWriter(t *testing.T) {
 	for _, workers := range []int{1, 2, 5} {
 		s := NewSealer(config(t, 4096, workers, nil))
 		writes := 0
-		s.Start(writerFunc(func(p []byte) (int, error) {
+		sink := writerFunc(func(p []byte) (int, error) {
 			if writes++; writes == 4 {
 				return 0, broken
 			}
 			return len(p), nil
-		}), 1)
-		require.Equal(t, broken, s.Emit(text(1000*4096)))
-		s.Stop()
+		})
+		require.Equal(t, broken, s.WriteFrames(sink, text(1000*4096)))
 		require.Equal(t, 4, writes)
+	}
+}
+
+// Whoever uses a Sealer from inside its own sink is stopped before a nonce is
+// taken, and after Stop it goes on.
+func TestOnePipelineAtATime(t *testing.T) {
+	for _, workers := range []int{1, 3} {
+		s := NewSealer(config(t, 4096, workers, nil))
+		plaintext := text(200 * 4096)
+		require.NoError(t, s.WriteFrames(writerFunc(func(p []byte) (int, error) {
+			before := s.next
+			require.Panics(t, func() { s.WriteFrames(io.Discard, plaintext) })
+			require.Panics(t, func() { s.Frames(nil, plaintext) })
+			require.Panics(t, func() { s.Start(io.Discard, new(Window)) })
+			require.Equal(t, before, s.next)
+			return len(p), nil
+		}), plaintext))
+		require.NoError(t, s.WriteFrames(io.Discard, plaintext))
+		require.EqualValues(t, 401, s.next)
 	}
 }
 
@@ -134,7 +148,7 @@ type writerFunc func(p []byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// A call starts no more goroutines than it has runs of frames to give out.
+// A call starts no more goroutines than it has batches to give out.
 func TestNoMoreGoroutinesThanWork(t *testing.T) {
 	const frameLength = 4096
 	for _, of := range []struct{ size, most int }{{parallelSize + parallelSize/8, 3}, {1 << 20, 9}, {8 << 20, 63}} {
@@ -144,14 +158,12 @@ func TestNoMoreGoroutinesThanWork(t *testing.T) {
 			aead := &counting{AEAD: c.AEAD}
 			c.AEAD = aead
 			s := NewSealer(c)
-			aead.helpers = func() int { return s.helpers } // not changed while they work
+			aead.helpers = func() int { return s.pipeline.helpers } // not changed while they work
 			var err error
 			if buffers == 0 {
 				_, err = s.Frames(nil, plaintext)
 			} else {
-				s.Start(io.Discard, buffers)
-				err = s.Emit(plaintext)
-				s.Stop()
+				err = s.WriteFrames(io.Discard, plaintext)
 			}
 			require.NoError(t, err)
 			require.Positive(t, aead.most.Load())

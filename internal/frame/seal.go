@@ -1,8 +1,9 @@
 package frame
 
 import (
-	"cmp"
 	"fmt"
+	"io"
+	"math"
 	"slices"
 
 	"github.com/esdk-go/esdk/format"
@@ -23,40 +24,27 @@ func NewSealer(c Config) *Sealer {
 //
 // It follows client-apis/encrypt.md, "Construct a frame", of the specification.
 func (s *Sealer) Frames(dst, plaintext []byte) ([]byte, error) {
-	n, err := s.count(len(plaintext))
+	n, err := s.count(plaintext, math.MaxInt)
 	if err != nil || n == 0 {
 		return dst, err
 	}
 	start := len(dst)
 	dst = slices.Grow(dst, n*s.stride())[:start+n*s.stride()]
-	return dst, s.do(plaintext, dst[start:], n)
+	return dst, s.processAll(plaintext, dst[start:], n, nil)
 }
 
-// Emit is like Frames, but writes the frames. It is for use after Start.
-func (s *Sealer) Emit(plaintext []byte) error {
-	n, err := s.count(len(plaintext))
+// WriteFrames is like Frames, but writes the frames to sink, in order and on the
+// caller's goroutine only. Sink must not write short.
+func (s *Sealer) WriteFrames(sink io.Writer, plaintext []byte) error {
+	n, err := s.count(plaintext, math.MaxInt)
 	if err != nil || n == 0 {
 		return err
 	}
-	return s.do(plaintext, nil, n)
+	return s.processAll(plaintext, nil, n, sink)
 }
 
-// Pump takes whole frames of plaintext from w, up to a batch, and has them
-// written, at the latest when Flush is called. It is for use after Start.
-func (s *Sealer) Pump(w *Window) error {
-	n, err := s.count(min(w.Len(), s.Batch()*s.FrameLength))
-	if err != nil {
-		return cmp.Or(s.Flush(), err)
-	}
-	if n == 0 {
-		return nil
-	}
-	return s.pump(w, n)
-}
-
-// count returns how many frames size bytes make.
-func (s *Sealer) count(size int) (int, error) {
-	n := size / s.FrameLength
+func (s *Sealer) count(plaintext []byte, limit int) (int, error) {
+	n := min(limit, len(plaintext)/s.FrameLength)
 	// The frame after these is at least the final one.
 	if uint64(s.next)+uint64(n) > format.MaxFrames {
 		return 0, fmt.Errorf("%w: more than %d frames of %d bytes", ErrTooLong, uint32(format.MaxFrames), s.FrameLength)
@@ -64,18 +52,18 @@ func (s *Sealer) count(size int) (int, error) {
 	return n, nil
 }
 
-func (s *Sealer) process(w *slot) int {
-	sealed := w.out[:0]
-	for i := range w.n {
-		seq := w.first + uint32(i)
-		format.SetBodyAADSequence(w.aad, seq)
-		sealed = format.AppendFrameHeader(sealed, format.FrameHeader{Sequence: seq, IV: w.setNonce(seq)})
-		sealed = s.AEAD.Seal(sealed, w.nonce[:], w.in[i*s.FrameLength:(i+1)*s.FrameLength], w.aad)
+func (s *Sealer) process(sl *slot) int {
+	sealed := sl.out[:0]
+	for i := range sl.n {
+		seq := sl.first + uint32(i)
+		format.SetBodyAADSequence(sl.aad, seq)
+		sealed = format.AppendFrameHeader(sealed, format.FrameHeader{Sequence: seq, IV: sl.setNonce(seq)})
+		sealed = s.AEAD.Seal(sealed, sl.nonce[:], sl.in[i*s.FrameLength:(i+1)*s.FrameLength], sl.aad)
 	}
-	return w.n
+	return sl.n
 }
 
-func (s *Sealer) frames(w *slot) []byte { return w.out }
+func (s *Sealer) wire(sl *slot) []byte { return sl.out }
 
 // Final appends to dst the final frame, which holds plaintext: at most the
 // frame length, and nothing if the plaintext ended with a regular frame.
@@ -83,7 +71,7 @@ func (s *Sealer) Final(dst, plaintext []byte) []byte {
 	start := len(dst)
 	aad := format.AppendBodyAAD(nil, s.MessageID, format.FinalFrame, s.next, uint64(len(plaintext)))
 	dst = format.AppendFrameHeader(dst, format.FrameHeader{
-		Final: true, Sequence: s.next, IV: s.own.setNonce(s.next), Length: uint32(len(plaintext)),
+		Final: true, Sequence: s.next, IV: s.inline.setNonce(s.next), Length: uint32(len(plaintext)),
 	})
 	return s.sealLast(dst, start, plaintext, aad)
 }
@@ -97,13 +85,15 @@ func (s *Sealer) Unframed(dst, plaintext []byte) ([]byte, error) {
 	}
 	start := len(dst)
 	aad := format.AppendBodyAAD(nil, s.MessageID, format.SingleBlock, s.next, length)
-	dst = format.AppendUnframedHeader(dst, format.UnframedHeader{IV: s.own.setNonce(s.next), Length: length})
+	dst = format.AppendUnframedHeader(dst, format.UnframedHeader{IV: s.inline.setNonce(s.next), Length: length})
 	return s.sealLast(dst, start, plaintext, aad), nil
 }
 
 // sealLast seals plaintext behind the header that stands in dst from start on.
 func (s *Sealer) sealLast(dst []byte, start int, plaintext, aad []byte) []byte {
-	dst = s.AEAD.Seal(dst, s.own.nonce[:], plaintext, aad)
-	s.hash(dst[start:])
+	dst = s.AEAD.Seal(dst, s.inline.nonce[:], plaintext, aad)
+	if s.Digest != nil {
+		s.Digest.Write(dst[start:])
+	}
 	return dst
 }

@@ -5,12 +5,12 @@ import (
 	"io"
 )
 
-// A Window holds the bytes that a stream has taken in and not yet worked on.
+// A Window holds the bytes that a stream has read and not yet processed.
 // The zero value is ready. Its memory grows with what arrives.
 type Window struct {
 	buf        []byte
 	start, end int
-	full       bool // the last read filled all the room it was given
+	full       bool // the last read returned all that it was asked for
 }
 
 const (
@@ -32,13 +32,13 @@ func (w *Window) Discard(n int) {
 	}
 }
 
-// Filled reports whether the last read filled all the room that it was given.
-func (w *Window) Filled() bool { return w.full }
+// LastReadFull reports whether the last read returned all that it was asked for.
+func (w *Window) LastReadFull() bool { return w.full }
 
-// Exchange moves what the Window holds to buf, or to new memory if that is too
+// exchange moves what the Window holds to buf, or to new memory if that is too
 // small, and returns the memory it was in, where what was discarded stays as it
 // was.
-func (w *Window) Exchange(buf []byte) []byte {
+func (w *Window) exchange(buf []byte) []byte {
 	if len(buf) < len(w.buf) {
 		buf = make([]byte, len(w.buf)) // cleared: a reader may claim what it did not write
 	}
@@ -48,8 +48,8 @@ func (w *Window) Exchange(buf []byte) []byte {
 	return buf
 }
 
-// Shrink gives back memory over size bytes, unless the Window holds more.
-func (w *Window) Shrink(size int) {
+// shrink gives back memory over size bytes, unless the Window holds more.
+func (w *Window) shrink(size int) {
 	if len(w.buf) > size && w.Len() <= size {
 		buf := make([]byte, size)
 		w.start, w.end = 0, copy(buf, w.Bytes())
@@ -61,23 +61,24 @@ func (w *Window) Shrink(size int) {
 // enough.
 func (w *Window) Append(p []byte, limit int) {
 	for len(p) > 0 {
-		n := copy(w.room(limit), p)
+		n := copy(w.free(limit), p)
 		w.end += n
 		p = p[n:]
 	}
 }
 
-// Fill reads from r once, up to where the Window holds limit bytes, which must
-// be more than it does.
-func (w *Window) Fill(r io.Reader, limit int) error {
+// ReadOnce reads from r, up to where the Window holds limit bytes, which must be
+// more than it does. It returns after the first read that gives a byte or an
+// error.
+func (w *Window) ReadOnce(r io.Reader, limit int) error {
 	for range maxEmpty {
-		room := w.room(limit)
-		n, err := r.Read(room)
-		if n < 0 || n > len(room) {
-			return fmt.Errorf("%T.Read returned a count of %d for %d bytes", r, n, len(room))
+		free := w.free(limit)
+		n, err := r.Read(free)
+		if n < 0 || n > len(free) {
+			return fmt.Errorf("%T.Read returned a count of %d for %d bytes", r, n, len(free))
 		}
 		w.end += n
-		w.full = n == len(room)
+		w.full = n == len(free)
 		if n > 0 || err != nil {
 			return err
 		}
@@ -85,10 +86,10 @@ func (w *Window) Fill(r io.Reader, limit int) error {
 	return io.ErrNoProgress
 }
 
-// room returns the free bytes behind those that the Window holds, at least
-// one. It grows by doubling, when it must or when reads fill it, to no more
-// than limit bytes.
-func (w *Window) room(limit int) []byte {
+// free returns the free bytes behind those that the Window holds, at least one.
+// The Window grows by doubling, when it must or when the last read was full, to
+// no more than limit bytes.
+func (w *Window) free(limit int) []byte {
 	have := w.Len()
 	size := len(w.buf)
 	if size < limit && (have == size || w.full) {
