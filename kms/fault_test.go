@@ -1,6 +1,7 @@
 package kms_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"net/http"
@@ -65,7 +66,7 @@ func TestWrongResponsesToEncryptFail(t *testing.T) {
 	s := newServer(t)
 	key, generator := s.CreateKey("us-east-1"), s.CreateKey("eu-west-1")
 	opts := &kms.Options{Config: s.Config()}
-	good := kmstest.Reply{KeyID: key, Plaintext: make([]byte, 32), CiphertextBlob: []byte("blob")}
+	good := kmstest.Reply{KeyID: key, Plaintext: bytes.Repeat([]byte{1}, 32), CiphertextBlob: []byte("blob")}
 	for _, test := range []struct {
 		id     string
 		change func(*kmstest.Reply)
