@@ -18,16 +18,19 @@ import (
 	"github.com/esdk-go/esdk/keyprovider"
 )
 
-// Decrypt returns the plaintext of a message and its header. It returns
-// nothing of it unless the whole message has been verified: the encryption
-// context, key commitment, every tag and the signature, and that nothing
-// follows it. Nil opts are the defaults. It uses the zero [Client], which reads
-// only messages that commit to their key.
+// Decrypt returns the plaintext of a message, and the message's header. It
+// returns both only after it has verified everything: the encryption context,
+// the key commitment, every tag, the signature, and that no bytes follow the
+// message. If opts is nil, the defaults apply. It uses the zero [Client], which
+// reads only messages that commit to their key.
 //
-// The header's encryption context is authentic then. Check that it is what the
-// message should be about, or let Decrypt do it: DecryptOptions.EncryptionContext.
+// The header's encryption context is then authentic. Check that it says what the
+// message should be about, or let Decrypt check it: see
+// DecryptOptions.EncryptionContext.
 //
-// It follows client-apis/decrypt.md of the specification.
+// It follows the specification's [decrypt].
+//
+// [decrypt]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/client-apis/decrypt.md
 func Decrypt(ctx context.Context, ciphertext []byte, p keyprovider.MasterKeyProvider, opts *DecryptOptions) (plaintext []byte, header *format.Header, err error) {
 	return defaults.Decrypt(ctx, ciphertext, p, opts)
 }
@@ -92,7 +95,11 @@ func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyP
 		return nil, err
 	}
 	// Copies: what the manager does to them changes nothing here.
-	req.EncryptedDataKeys = provider.CloneDataKeys(req.EncryptedDataKeys)
+	if len(h.EncryptedDataKeys) <= manyDataKeys {
+		req.EncryptedDataKeys = provider.CloneDataKeys(h.EncryptedDataKeys)
+	} else {
+		h.EncryptedDataKeys = nil // openHeader reads them again
+	}
 	req.EncryptionContext = maps.Clone(req.EncryptionContext)
 	req.ReproducedContext = maps.Clone(req.ReproducedContext)
 	m, err := openHeader(ctx, h, p, &req, &o, client.Concurrency)
@@ -101,6 +108,11 @@ func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyP
 	}
 	return m, err
 }
+
+// manyDataKeys is the largest number of encrypted data keys that are there twice
+// while the manager is asked. A hostile header has tens of thousands, each of
+// which takes ten times as much memory as in the message.
+const manyDataKeys = 256
 
 // checkFrameLength checks the header's frame length, 0 if the body is unframed.
 func checkFrameLength(length, limit int64) error {
@@ -158,6 +170,13 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 			return nil, errContextDiffers
 		}
 		return nil, fmt.Errorf("header: %w", ErrAuthentication)
+	}
+	if h.EncryptedDataKeys == nil {
+		again, err := format.ReadHeader(bytes.NewReader(raw), 0)
+		if err != nil {
+			return nil, err
+		}
+		h.EncryptedDataKeys = again.EncryptedDataKeys
 	}
 	h.EncryptionContext = materials.EncryptionContext
 	h.OpenedBy = entryOf(h, materials.OpenedBy)

@@ -11,16 +11,17 @@ import (
 	"github.com/esdk-go/esdk/keyprovider"
 )
 
-// A DecryptReader decrypts what it reads: reading from it gives the plaintext
-// of the message. It is made by [NewDecryptReader], and not safe for concurrent
-// use.
+// A DecryptReader decrypts the message that it reads from its source: its Read
+// method gives the plaintext. [NewDecryptReader] makes it. It is not safe for
+// concurrent use: if a call is made while another is under way, also from inside
+// the source, both fail and so do all later ones.
 //
-// Treat the plaintext as tentative until io.EOF, and discard it, and undo what
-// was done with it, on any other error: only then has the message been seen to
-// be whole and, if its suite signs, its signature been verified. Until then
-// each byte is authentic, in its place, but may be from a message that was cut
-// short or, if it is signed, was made by somebody who can read messages but
-// not sign them.
+// Treat the plaintext as tentative until io.EOF. On any other error discard it
+// and undo what was done with it; for example, write it to a temporary file that
+// gets its name when io.Copy has returned nil. Before io.EOF each byte is
+// authentic and in its place, but two things are not known yet: that the message
+// was not cut short, and, if it is signed, that its author can sign and not only
+// read.
 type DecryptReader struct {
 	redacted
 	state
@@ -34,18 +35,19 @@ type DecryptReader struct {
 	result  error // of Close
 }
 
-// NewDecryptReader reads the header of a message from r, gets its data key with
-// ctx, verifies the header, and returns a reader of the message's plaintext.
-// It may read beyond the header at once, has read r to its end, which must be
-// that of the message, when Read returns io.EOF, and never closes r. It uses the
-// zero [Client].
+// NewDecryptReader reads the header of a message from r, calls p with ctx for the
+// data key, verifies the header, and returns a reader of the plaintext. It may
+// read from r beyond the header. The DecryptReader consumes r to io.EOF: trailing
+// data is an error. It never closes r. It uses the zero [Client].
 //
-// The plaintext of a frame is given out when its tag has been verified; that of
-// the last frame of a signed message, and of a signed unframed body, when the
-// signature has been.
+// A frame is released after its tag has been verified. The last frame of a signed
+// message, and a signed unframed body, are released after the signature has been
+// verified.
 //
-// It follows client-apis/decrypt.md and client-apis/streaming.md of the
-// specification.
+// It follows the specification's [decrypt] and [streaming].
+//
+// [decrypt]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/client-apis/decrypt.md
+// [streaming]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/client-apis/streaming.md
 func NewDecryptReader(ctx context.Context, r io.Reader, p keyprovider.MasterKeyProvider, opts *DecryptOptions) (*DecryptReader, error) {
 	return defaults.NewDecryptReader(ctx, r, p, opts)
 }
@@ -77,8 +79,8 @@ func (s headerSource) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Header returns the header of the message. Its encryption context is
-// authentic; but see [DecryptReader] on signed messages.
+// Header returns the header of the message. Its encryption context is authentic,
+// but for a signed message it is tentative like the plaintext.
 func (d *DecryptReader) Header() *format.Header {
 	if d.m == nil { // no constructor made it
 		return nil
@@ -86,9 +88,8 @@ func (d *DecryptReader) Header() *format.Header {
 	return d.m.header
 }
 
-// Read reads the next bytes of the plaintext. At the end of the message, when
-// all of it has been verified, the error is io.EOF. Once it returned an error
-// it always does.
+// Read reads the next bytes of the plaintext. It returns io.EOF when the whole
+// message has been verified, and nowhere else. Errors are sticky.
 func (d *DecryptReader) Read(p []byte) (n int, err error) {
 	if err := d.begin(); err != nil {
 		return 0, err
@@ -114,11 +115,13 @@ func (d *DecryptReader) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// WriteTo writes the rest of the plaintext to w, in large pieces and opened by
-// several goroutines if the message comes fast enough; io.Copy calls it. It
-// reads ahead as [EncryptReader.WriteTo] does, and calls w and the source as
-// that. It returns nil if, and only if, the message was read to its verified
-// end. An error of w ends the reading: later calls return it.
+// WriteTo writes the rest of the plaintext to w. [io.Copy] calls it. It writes
+// large pieces and lets several goroutines decrypt if the source is fast. It
+// reads ahead, and calls the source and w, under the same rules as
+// [EncryptReader.WriteTo].
+//
+// WriteTo returns nil if, and only if, the whole message has been verified. An
+// error of w is sticky.
 func (d *DecryptReader) WriteTo(w io.Writer) (n int64, err error) {
 	if w == nil {
 		return 0, prefixed(errors.New("nil io.Writer"))
@@ -272,11 +275,11 @@ func (d *DecryptReader) trailing() error {
 	return ErrTrailingData
 }
 
-// Close says whether the message was read to its verified end, which is when
-// Read returned io.EOF or WriteTo nil: then it returns nil, else an error that
-// wraps [ErrUnverified] or the one that ended the reading. Later reads fail
-// with [ErrClosed] unless they failed before, further calls return the same. It
-// does not close the underlying reader.
+// Close ends the reading. It returns nil if the whole message was read and
+// verified, which is when Read returned io.EOF or WriteTo returned nil. Otherwise
+// it returns the error that ended the reading, or one that wraps [ErrUnverified].
+// Call it if you stop reading early. Further calls return the same result; later
+// reads fail with [ErrClosed]. Close does not close the source.
 func (d *DecryptReader) Close() error {
 	if err := d.begin(); err != nil {
 		return err

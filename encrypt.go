@@ -19,12 +19,14 @@ import (
 	"github.com/esdk-go/esdk/suite"
 )
 
-// Encrypt returns plaintext encrypted under a new data key, which the master
-// keys of p protect, and the header of the message. Nil opts are the defaults:
-// a committing, signed suite, no encryption context, frames of 4 KiB. It uses
-// the zero [Client].
+// Encrypt returns the message that holds plaintext, and the message's header.
+// It encrypts under a new data key, which all master keys of p wrap. If opts is
+// nil, the suite commits to the key and signs, there is no encryption context,
+// and frames have 4 KiB. It uses the zero [Client].
 //
-// It follows client-apis/encrypt.md of the specification.
+// It follows the specification's [encrypt].
+//
+// [encrypt]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/client-apis/encrypt.md
 func Encrypt(ctx context.Context, plaintext []byte, p keyprovider.MasterKeyProvider, opts *EncryptOptions) (ciphertext []byte, header *format.Header, err error) {
 	return defaults.Encrypt(ctx, plaintext, p, opts)
 }

@@ -77,8 +77,10 @@ func (s *encryptStream) finishTo(w *sink) error {
 	return err
 }
 
-// An EncryptReader encrypts what it reads: reading from it gives the message.
-// It is made by [NewEncryptReader], and not safe for concurrent use.
+// An EncryptReader encrypts what it reads from its source: its Read method gives
+// the bytes of the message. [NewEncryptReader] makes it. It is not safe for
+// concurrent use: if a call is made while another is under way, also from inside
+// the source, both fail and so do all later ones.
 type EncryptReader struct {
 	redacted
 	s       encryptStream
@@ -86,17 +88,18 @@ type EncryptReader struct {
 	pending []byte // of the message, not given out yet
 }
 
-// NewEncryptReader returns a reader of the message that holds what r gives
-// until io.EOF. The message is the same as that of [Encrypt] for the same keys
-// and options. The keys are asked for before NewEncryptReader returns, with
-// ctx; r is not touched before the first Read, and never closed. It uses the
-// zero [Client].
+// NewEncryptReader returns a reader of the message whose plaintext is what r
+// gives until io.EOF. The message is the same as that of [Encrypt] with the same
+// data key and options. NewEncryptReader calls p with ctx. It does not read from
+// r, which the first Read does; r is never closed. It uses the zero [Client].
 //
-// Any error, of r too, ends the message without its final frame, so that what
-// was read can never pass for a whole one.
+// After an error, including one from r, the message has no final frame, so that
+// nobody can take what was read for a whole message.
 //
-// It follows client-apis/encrypt.md and client-apis/streaming.md of the
-// specification.
+// It follows the specification's [encrypt] and [streaming].
+//
+// [encrypt]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/client-apis/encrypt.md
+// [streaming]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/client-apis/streaming.md
 func NewEncryptReader(ctx context.Context, r io.Reader, p keyprovider.MasterKeyProvider, opts *EncryptOptions) (*EncryptReader, error) {
 	return defaults.NewEncryptReader(ctx, r, p, opts)
 }
@@ -114,11 +117,11 @@ func (c *Client) NewEncryptReader(ctx context.Context, r io.Reader, p keyprovide
 	return &EncryptReader{redacted: named("EncryptReader"), s: encryptStream{state: state{made: true}, m: m}, r: source{r: r}, pending: m.raw}, nil
 }
 
-// Header returns the header of the message, complete from the start.
+// Header returns the header of the message.
 func (e *EncryptReader) Header() *format.Header { return e.s.header() }
 
-// Read reads the next bytes of the message. At its end, and only there, the
-// error is io.EOF. Once it returned an error it always does.
+// Read reads the next bytes of the message. It returns io.EOF at the end of a
+// whole message and nowhere else. Errors are sticky.
 func (e *EncryptReader) Read(p []byte) (n int, err error) {
 	if err := e.s.begin(); err != nil {
 		return 0, err
@@ -150,13 +153,13 @@ func (e *EncryptReader) Read(p []byte) (n int, err error) {
 	return n, nil
 }
 
-// WriteTo writes the rest of the message to w, in large pieces and sealed by
-// several goroutines if the plaintext comes fast enough; io.Copy calls it. An
+// WriteTo writes the rest of the message to w. [io.Copy] calls it. It writes
+// large pieces and lets several goroutines encrypt if the source is fast. An
 // error of w ends the message.
 //
-// The source and w are called on the caller's goroutine only. While the source
-// fills what it is given it is read ahead; whole frames that it has given are
-// written before it is read again if it gave less, or stopped where one ends.
+// WriteTo calls the source and w on the caller's goroutine only. It reads ahead
+// while the source fills its buffer. When the source gives less, or stops at the
+// end of a frame, WriteTo writes all whole frames before it reads again.
 func (e *EncryptReader) WriteTo(w io.Writer) (n int64, err error) {
 	if w == nil {
 		return 0, prefixed(errors.New("nil io.Writer"))
@@ -200,8 +203,10 @@ func (e *EncryptReader) more(dst []byte, chunk int) ([]byte, error) {
 }
 
 // An EncryptWriter encrypts what is written to it and writes the message to
-// another writer. It is made by [NewEncryptWriter], and not safe for concurrent
-// use.
+// another writer. [NewEncryptWriter] makes it. It is not safe for concurrent use:
+// if a call is made while another is under way, also from inside the other
+// writer, both fail and so do all later ones, and the message stays without its
+// end.
 type EncryptWriter struct {
 	redacted
 	s      encryptStream
@@ -209,18 +214,20 @@ type EncryptWriter struct {
 	closed bool // by Close, with the whole message written
 }
 
-// NewEncryptWriter returns a writer that writes the message that holds what is
-// written to it to w. The message is the same as that of [Encrypt] for the same
-// keys and options. The keys are asked for, with ctx, and the message's header
-// is written before NewEncryptWriter returns.
+// NewEncryptWriter returns a writer that encrypts what is written to it and
+// writes the message to w. The message is the same as that of [Encrypt] with the
+// same data key and options. NewEncryptWriter calls p with ctx and writes the
+// header to w. It uses the zero [Client].
 //
-// The message is whole only after [EncryptWriter.Close] returned nil. Use
-// [EncryptWriter.CloseWithError] to give it up: a deferred Close would make a
-// whole message of what was written before something else failed. Neither
-// closes w. It uses the zero [Client].
+// The message is whole only if [EncryptWriter.Close] returned nil. To give the
+// message up, call [EncryptWriter.CloseWithError]: a deferred Close would make a
+// whole message of what was written before something else failed. Neither of
+// them closes w.
 //
-// It follows client-apis/encrypt.md and client-apis/streaming.md of the
-// specification.
+// It follows the specification's [encrypt] and [streaming].
+//
+// [encrypt]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/client-apis/encrypt.md
+// [streaming]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/client-apis/streaming.md
 func NewEncryptWriter(ctx context.Context, w io.Writer, p keyprovider.MasterKeyProvider, opts *EncryptOptions) (*EncryptWriter, error) {
 	return defaults.NewEncryptWriter(ctx, w, p, opts)
 }
@@ -242,13 +249,12 @@ func (c *Client) NewEncryptWriter(ctx context.Context, w io.Writer, p keyprovide
 	return e, nil
 }
 
-// Header returns the header of the message, complete from the start.
+// Header returns the header of the message.
 func (e *EncryptWriter) Header() *format.Header { return e.s.header() }
 
-// Write encrypts p. Whole frames are written at once; what is over waits for
-// the next call. After an error, which is of the underlying writer or
-// [ErrPlaintextTooLong], all later calls return it. After Close the error
-// wraps [ErrClosed].
+// Write encrypts p. It writes whole frames at once and keeps the rest for the
+// next call. Errors are sticky: they come from the underlying writer or wrap
+// [ErrPlaintextTooLong]. After Close the error wraps [ErrClosed].
 func (e *EncryptWriter) Write(p []byte) (int, error) {
 	err := e.s.run(func() error {
 		if e.s.err != nil {
@@ -286,14 +292,14 @@ func (e *EncryptWriter) write(p []byte) error {
 	return nil
 }
 
-// ReadFrom encrypts what r gives until io.EOF, in large pieces and on several
-// goroutines if it comes fast enough, as [EncryptReader.WriteTo] does. An error
-// of r ends the message: all later calls return it, Close too, and nothing more
-// is written.
+// ReadFrom encrypts what r gives until io.EOF. It lets several goroutines
+// encrypt if r is fast, as [EncryptReader.WriteTo] does. An error of r ends the
+// message: nothing more is written, and all later calls, including Close, return
+// that error.
 //
-// io.Copy calls it unless r has a WriteTo method, as a *[DecryptReader] or a
-// bytes.Reader has. What fails inside that is between r and io.Copy: whoever
-// sees an error there calls [EncryptWriter.CloseWithError].
+// [io.Copy] calls ReadFrom unless r has a WriteTo method, as a *[DecryptReader] or
+// a *bytes.Reader has. The EncryptWriter then does not see an error of r: call
+// [EncryptWriter.CloseWithError] when io.Copy fails.
 func (e *EncryptWriter) ReadFrom(r io.Reader) (n int64, err error) {
 	if r == nil {
 		return 0, prefixed(errors.New("nil io.Reader"))
@@ -313,9 +319,9 @@ func (e *EncryptWriter) ReadFrom(r io.Reader) (n int64, err error) {
 	return n, err
 }
 
-// Close writes the rest of the message: the final frame, and the signature if
-// the suite signs. If an error came before it writes nothing and returns that.
-// Further calls return the same. It does not close the underlying writer.
+// Close writes the end of the message: the final frame, and the signature if the
+// suite signs. After an error it writes nothing and returns that error. Further
+// calls return the same result. Close does not close the underlying writer.
 func (e *EncryptWriter) Close() error {
 	whole := false
 	err := e.s.run(func() error {
@@ -336,10 +342,12 @@ func (e *EncryptWriter) Close() error {
 	return err
 }
 
-// CloseWithError gives the message up: it ends without a final frame, so that
-// what was written can never pass for a whole one. All later calls return err,
-// or, if err is nil, an error that wraps [ErrClosed]. It fails only if it comes
-// too late: with [ErrClosed] after Close, else with the error that came before.
+// CloseWithError gives the message up. The message ends without a final frame, so
+// that nobody can take what was written for a whole message. All later calls
+// return err or, if err is nil, an error that wraps [ErrClosed].
+//
+// CloseWithError returns nil, unless it comes too late: after Close it returns an
+// error that wraps [ErrClosed], after another error that error.
 func (e *EncryptWriter) CloseWithError(err error) error {
 	if err == nil {
 		err = prefixed(ErrClosed)

@@ -9,21 +9,21 @@ import (
 	"github.com/esdk-go/esdk/keyprovider"
 )
 
-// The errors of this package wrap these where they fit; compare with
-// errors.Is. A message that is cut short, anywhere, gives an error that wraps
-// io.ErrUnexpectedEOF, and one that does not follow the format a
-// *format.ParseError.
+// The errors of this package wrap one of these where it fits: use errors.Is. The
+// error for a message that is cut short, anywhere, wraps io.ErrUnexpectedEOF. The
+// error for a message that does not follow the format is a *format.ParseError.
 var (
-	// ErrAuthentication: the tag of the header, a frame or the body does not
-	// fit. The message was altered, or the data key or the encryption context
-	// is not the message's.
+	// ErrAuthentication: the tag of the header, of a frame or of an unframed
+	// body is wrong. The message was altered, or the data key or the encryption
+	// context is not the message's. If the encryption context is the likely
+	// cause, the error wraps ErrEncryptionContext too.
 	ErrAuthentication = frame.ErrAuthentication
-	// ErrSignature: the message's signature does not fit.
+	// ErrSignature: the message's signature is wrong.
 	ErrSignature = errors.New("signature verification failed: the message was altered")
 	// ErrKeyCommitment: the message commits to another data key.
 	ErrKeyCommitment = errors.New("key commitment failed: the message was made with another data key")
 	// ErrCommitmentPolicy: the commitment policy does not allow the suite, or
-	// is none.
+	// the policy is invalid.
 	ErrCommitmentPolicy = errors.New("commitment policy")
 	// ErrSignedMessage: the message is signed and DecryptOptions.Signature is
 	// RejectSigned.

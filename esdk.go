@@ -3,10 +3,10 @@
 // AWS Encryption SDKs of all languages read and write.
 //
 // [Encrypt] and [Decrypt] work on byte slices. [NewEncryptReader],
-// [NewEncryptWriter] and [NewDecryptReader] work on streams of any length in a
-// few MiB of memory. Keys come from a [keyprovider.MasterKeyProvider]: AWS KMS
-// keys from package kms, raw AES, RSA and ECDH keys from package keyprovider, or
-// a user's own.
+// [NewEncryptWriter] and [NewDecryptReader] work on streams of any length and
+// need a few MiB of memory. Keys come from a [keyprovider.MasterKeyProvider],
+// which other SDKs call a keyring: AWS KMS keys from package kms, raw AES, RSA
+// and ECDH keys from package keyprovider, or a provider of your own.
 //
 //	p, err := keyprovider.NewRawAES("my app", "key 1", key)
 //	...
@@ -16,22 +16,59 @@
 //
 // Every message is encrypted with AES-GCM under a data key of its own, which
 // the provider's master keys wrap. By default the message commits to that key
-// and is signed. Put into the encryption context what the message is about,
-// and check it when decrypting: it is authenticated, but not secret.
+// and is signed.
 //
-// A [Client] holds settings for many calls, such as the commitment policy. Its
-// zero value is what the functions of the package use.
+// A [Client] holds settings for many calls, such as the commitment policy. The
+// functions of the package use the zero Client.
 //
-// All errors begin with "esdk: " and wrap one of the variables of this package
-// where one fits, a *[format.ParseError] where the message cannot be read, and
-// what a provider, reader or writer returned. They hold no key and no plaintext.
-// The package logs nothing.
+// # Encryption context
 //
-// The context.Context of a call governs the calls to the provider: those of a
-// constructor end with it. It is not kept, so it ends no later Read or Write.
+// The encryption context says what a message is about: whose it is, of which
+// record, for which purpose. It is authenticated with the message, but it is
+// not secret. It protects only if the reader checks it: pass the pairs that you
+// expect in DecryptOptions.EncryptionContext, or compare the header's.
 //
-// It follows the AWS Encryption SDK specification: client-apis/client.md and
-// the pages that the other doc comments name.
+// A message that was exchanged for another one with the same encryption context
+// and key is not noticed. If that matters, put what identifies the record into
+// the encryption context (with hierarchical keys, which need no call to KMS for
+// each new context) or into the plaintext.
+//
+// # Streams
+//
+// Plaintext from a [DecryptReader] is tentative until io.EOF: discard it on any
+// other error. The message of an [EncryptWriter] is whole only when Close
+// returned nil. io.Copy is the fast way to use a stream, as several goroutines
+// then work on it.
+//
+// The frames of a message are encrypted one by one. The default of 4 KiB suits
+// small messages and plaintext that is needed soon. For files and other large
+// messages a FrameLength of 64 KiB costs less time and space.
+//
+// # Context and timeouts
+//
+// The context.Context of a call governs the calls to the provider, which a
+// constructor makes before it returns. It is not kept, so it does not end a
+// later Read or Write. To end these, make the source or the destination return
+// an error: set a deadline on the connection, or close the file.
+//
+// # Messages from strangers
+//
+// Set Client.MaxEncryptedDataKeys, as each data key may cost a call to KMS, and
+// DecryptOptions.MaxFrameLength, as a frame is held in memory. Memory grows with
+// the bytes that arrive and never with what a header claims. A header has up to
+// 13 GB, however, if its sender keeps sending: put an io.LimitReader before a
+// source that you do not trust.
+//
+// # Errors
+//
+// All errors begin with "esdk: ". They wrap one of the variables of this package
+// where one fits, a *[format.ParseError] if the message cannot be read, and what
+// a provider, reader or writer returned. They contain neither keys nor
+// plaintext. The package logs nothing.
+//
+// The package follows the specification of the [AWS Encryption SDK].
+//
+// [AWS Encryption SDK]: https://github.com/awslabs/aws-encryption-sdk-specification
 package esdk
 
 import (
@@ -51,22 +88,25 @@ import (
 const DefaultFrameLength = 4096
 
 // A Client holds settings that apply to all its operations. The zero value is
-// ready to use and the strictest; the package's functions use it. A Client may
-// be used concurrently, and must not be changed while it is.
+// ready to use and is the strictest; the package's functions use it. A Client is
+// safe for concurrent use if nobody changes it meanwhile.
 //
-// It follows client-apis/client.md of the specification.
+// It follows the specification's [client].
+//
+// [client]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/client-apis/client.md
 type Client struct {
 	// CommitmentPolicy says whether messages must commit to their key. Zero is
 	// suite.RequireEncryptRequireDecrypt.
 	CommitmentPolicy suite.CommitmentPolicy
-	// MaxEncryptedDataKeys is the most encrypted data keys that a message may
-	// have, written or read. Zero means no limit; negative is an error. Set it
-	// when reading messages of others with keys that cost something to ask.
+	// MaxEncryptedDataKeys is the largest number of encrypted data keys that a
+	// message may have, on encryption and on decryption. Zero means no limit; a
+	// negative number is an error. Set it for untrusted messages if unwrapping a
+	// data key costs a call.
 	MaxEncryptedDataKeys int
 	// Concurrency is how many goroutines may encrypt or decrypt the frames of
-	// one operation. Zero means GOMAXPROCS, one means none but the caller's;
-	// negative is an error. The messages and errors are the same with any
-	// value. Several master keys are always called at the same time.
+	// one operation. Zero means GOMAXPROCS; one means the caller's goroutine
+	// alone; a negative number is an error. Messages and errors do not depend on
+	// it. Several master keys are always called at the same time.
 	Concurrency int
 }
 
@@ -76,24 +116,29 @@ var defaults Client
 // EncryptOptions are the options of one encryption. Nil means the defaults,
 // which are the zero values.
 type EncryptOptions struct {
-	// EncryptionContext is authenticated with the message and, but for the
-	// required keys, stored in it, readable by all. It must not be secret.
-	// Keys that begin with "aws-crypto-" are reserved. All must be UTF-8, and
-	// not over 65,535 bytes together with their lengths. It is copied. Java's
-	// SDK reads no empty keys and values, and none over 32,766 bytes.
+	// EncryptionContext is authenticated with the message. It is also stored in
+	// the message, where everybody can read it, except for the pairs of
+	// RequiredContextKeys. It must not be secret. Keys that begin with
+	// "aws-crypto-" are reserved. Keys and values must be UTF-8; all of them
+	// together may have up to 65,535 bytes, with 4 bytes added for each pair.
+	// The map is copied. Java's SDK does not read empty keys and values, nor
+	// any of more than 32,766 bytes.
 	EncryptionContext map[string]string
 	// RequiredContextKeys are keys of EncryptionContext whose pairs are
-	// authenticated but not stored: whoever decrypts must give them again.
+	// authenticated but not stored in the message. To decrypt it, pass the same
+	// pairs in DecryptOptions.EncryptionContext.
 	RequiredContextKeys []string
-	// Suite is the algorithm suite. Zero means the commitment policy's default.
+	// Suite is the algorithm suite. Zero means the default of the commitment
+	// policy, which signs.
 	Suite suite.ID
 	// FrameLength is the number of plaintext bytes in a frame, from 1 to
-	// 2^32-1. Zero means DefaultFrameLength. A reader needs memory for two
-	// frames. Python's and Java's SDKs read none over 2^31-1, and Java's takes
-	// that memory even if the message is short.
+	// 2^32-1. Zero means DefaultFrameLength. Whoever decrypts needs memory for
+	// two frames. The SDKs for Python and Java read frames of up to 2^31-1
+	// bytes; Java's allocates a frame even if the message is shorter.
 	FrameLength int64
 	// Unframed writes the body as one block, as old SDKs did. The
-	// specification deprecates it. Only Encrypt can; streams refuse it.
+	// specification deprecates it. Only Encrypt can do that; for streams it is
+	// an error.
 	Unframed bool
 	// MaxPlaintextLength is the most bytes of plaintext. More fail with
 	// ErrPlaintextTooLong: Encrypt at once, a stream as soon as there are more.
@@ -104,14 +149,16 @@ type EncryptOptions struct {
 // DecryptOptions are the options of one decryption. Nil means the defaults,
 // which are the zero values.
 type DecryptOptions struct {
-	// EncryptionContext holds pairs that must be bound to the message: stored
-	// with the same value, or authenticated without being stored
-	// (EncryptOptions.RequiredContextKeys). Otherwise decryption fails.
+	// EncryptionContext holds pairs that must be bound to the message, or
+	// decryption fails with ErrEncryptionContext or ErrAuthentication. A message
+	// either stores such a pair or only authenticates it; the latter pairs
+	// (EncryptOptions.RequiredContextKeys) must all be given. To demand that
+	// callers give certain keys, use keyprovider.RequireContext.
 	EncryptionContext map[string]string
 	// Signature says what happens with signed messages. Zero is VerifySignature.
 	Signature SignaturePolicy
 	// MaxFrameLength is the largest frame or unframed body, in bytes of
-	// plaintext, that may have to be held in memory. A longer one fails with
+	// plaintext, that is held in memory. A longer one fails with
 	// ErrFrameTooLong. Zero means no limit.
 	MaxFrameLength int64
 }
@@ -126,8 +173,9 @@ const (
 	// anything, a DecryptReader before it releases the last frame.
 	VerifySignature SignaturePolicy = iota
 	// RejectSigned fails with ErrSignedMessage right after the header of a
-	// signed message, before any key is used. Each frame that a DecryptReader
-	// releases is then final: no signature can fail later.
+	// signed message, before any key is used. No signature can fail later then:
+	// use it where plaintext is acted on as it arrives, and write such messages
+	// with suite.AES256GCMHKDFSHA512CommitKey.
 	RejectSigned
 )
 

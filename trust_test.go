@@ -530,3 +530,28 @@ func TestASigningKeyThatDoesNotFitItsPublicKeyIsRefused(t *testing.T) {
 		require.ErrorContains(t, err, "signing key", id)
 	}
 }
+
+// A message with more entries than are copied for the manager has them all.
+func TestTheEntriesOfALongHeaderAreTheMessages(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{256, 257, 1000} {
+		m := &meddler{inner: rawAES(t), materials: func(m *keyprovider.EncryptionMaterials) {
+			own := m.EncryptedDataKeys[0]
+			m.EncryptedDataKeys = nil
+			for i := range n - 1 {
+				m.EncryptedDataKeys = append(m.EncryptedDataKeys, keyprovider.EncryptedDataKey{ProviderID: fmt.Sprint(i), Ciphertext: []byte{1}})
+			}
+			m.EncryptedDataKeys = append(m.EncryptedDataKeys, own)
+		}}
+		message, want, err := esdk.Encrypt(bg, []byte("x"), m, nil)
+		require.NoError(t, err)
+		m.afterDecrypt = func(r *keyprovider.DecryptionRequest) { clear(r.EncryptedDataKeys[:10]) }
+		_, h, err := esdk.Decrypt(bg, message, m, nil)
+		require.NoError(t, err)
+		for i := range want.EncryptedDataKeys { // nil and empty are the same
+			require.Equal(t, want.EncryptedDataKeys[i].ProviderID, h.EncryptedDataKeys[i].ProviderID)
+			require.Equal(t, want.EncryptedDataKeys[i].Ciphertext, h.EncryptedDataKeys[i].Ciphertext)
+		}
+		require.Same(t, &h.EncryptedDataKeys[n-1], h.OpenedBy)
+	}
+}

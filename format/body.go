@@ -16,10 +16,12 @@ const (
 	unframedHeaderSize = UnframedOverhead - suite.TagSize
 )
 
-// A FrameHeader is what stands before the encrypted content of a frame; a tag
-// of 16 bytes stands after it.
+// A FrameHeader comes before the encrypted content of a frame, a tag of 16 bytes
+// after it.
 //
-// It follows data-format/message-body.md, "Framed data", of the specification.
+// It follows "Framed data" of the specification's [message-body].
+//
+// [message-body]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/data-format/message-body.md
 type FrameHeader struct {
 	Final    bool
 	Sequence uint32 // from 1; a message's final frame continues the count
@@ -52,8 +54,8 @@ func AppendFrameHeader(b []byte, f FrameHeader) []byte {
 // ParseFrameHeader returns the frame header at the start of b; frameLength is
 // that of the message. Errors are a *[ParseError] with the offset in b:
 // [io.ErrUnexpectedEOF] if b is too short, [ErrMalformed] if a final frame is
-// longer than frameLength. Whether the sequence number is the one that is due
-// is for the caller to check.
+// longer than frameLength. Whether the sequence number is the one that comes
+// next is for the caller to check.
 func ParseFrameHeader(b []byte, frameLength uint32) (FrameHeader, error) {
 	if len(b) < regularHeaderSize {
 		return FrameHeader{}, truncated(len(b), "frame")
@@ -76,10 +78,12 @@ func ParseFrameHeader(b []byte, frameLength uint32) (FrameHeader, error) {
 	return f, nil
 }
 
-// An UnframedHeader is what stands before the encrypted content of an unframed
-// body; a tag of 16 bytes stands after it.
+// An UnframedHeader comes before the encrypted content of an unframed body, a tag
+// of 16 bytes after it.
 //
-// It follows data-format/message-body.md, "Non-framed data", of the specification.
+// It follows "Non-framed data" of the specification's [message-body].
+//
+// [message-body]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/data-format/message-body.md
 type UnframedHeader struct {
 	IV     [suite.IVSize]byte
 	Length uint64 // of the content, in bytes
@@ -125,7 +129,9 @@ var bodyContent = [...]string{
 // AppendBodyAAD appends to b the additional authenticated data of a frame or
 // an unframed body with a plaintext of length bytes.
 //
-// It follows data-format/message-body-aad.md of the specification.
+// It follows the specification's [message-body-aad].
+//
+// [message-body-aad]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/data-format/message-body-aad.md
 func AppendBodyAAD(b, messageID []byte, kind BodyKind, sequence uint32, length uint64) []byte {
 	b = slices.Grow(b, len(messageID)+len(bodyContent[kind])+12)
 	b = append(b, messageID...)
@@ -143,7 +149,9 @@ func SetBodyAADSequence(aad []byte, sequence uint32) {
 // AppendFooter appends the footer that holds signature to b. It fails with
 // [ErrMalformed] if the signature has more than 65,535 bytes.
 //
-// It follows data-format/message-footer.md of the specification.
+// It follows the specification's [message-footer].
+//
+// [message-footer]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/data-format/message-footer.md
 func AppendFooter(b, signature []byte) ([]byte, error) {
 	if len(signature) > maxField {
 		return nil, fmt.Errorf("%w: signature of %d bytes", ErrMalformed, len(signature))

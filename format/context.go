@@ -21,7 +21,10 @@ const PublicKeyField = ReservedPrefix + "public-key"
 // fails with [ErrMalformed] if a key or value is not UTF-8, or if a key, a
 // value or the whole is longer than 65,535 bytes.
 //
-// It follows framework/structures.md, "Serialization" of the encryption context.
+// It follows "Serialization" of the encryption context in the specification's
+// [structures].
+//
+// [structures]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/structures.md
 func AppendEncryptionContext(b []byte, ec map[string]string) ([]byte, error) {
 	if len(ec) == 0 {
 		return b, nil

@@ -12,7 +12,10 @@
 // Use [ReadHeader] to see what a message says about itself without any key.
 // Nothing that it says is authentic until the message has been decrypted.
 //
-// It follows data-format/ and framework/structures.md of the specification.
+// It follows the specification's [data-format] and [structures].
+//
+// [data-format]: https://github.com/awslabs/aws-encryption-sdk-specification/tree/master/data-format
+// [structures]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/structures.md
 package format
 
 import (
@@ -46,17 +49,17 @@ const (
 )
 
 var (
-	// ErrMalformed is wrapped by the error for bytes that are no message of
-	// the format, and for fields that cannot be encoded in one.
+	// ErrMalformed: the bytes are not a message of the format, or the fields
+	// cannot be encoded in one.
 	ErrMalformed = errors.New("malformed message")
-	// ErrUnsupportedSuite is wrapped by the error for an algorithm suite that
-	// is not one of the AWS Encryption SDK's.
+	// ErrUnsupportedSuite: the algorithm suite is not one of the AWS Encryption
+	// SDK's.
 	ErrUnsupportedSuite = errors.New("unsupported algorithm suite")
-	// ErrBase64 is wrapped by the error for a message that begins like the
-	// Base64 encoding of one: decode it first.
+	// ErrBase64: the message begins like the Base64 encoding of one. Decode it
+	// first, for example with base64.NewDecoder.
 	ErrBase64 = errors.New("the message looks Base64-encoded; decode it first")
-	// ErrTooManyDataKeys is wrapped by the error for a message with more
-	// encrypted data keys than the caller allows.
+	// ErrTooManyDataKeys: the message has more encrypted data keys than the
+	// caller allows.
 	ErrTooManyDataKeys = errors.New("too many encrypted data keys")
 )
 

@@ -13,16 +13,22 @@ import (
 )
 
 // ReadHeader reads a message's header from r: the header body and the header
-// authentication, and no byte more, so that r then stands at the body. It
-// needs no key, and therefore nothing it returns is authentic.
+// authentication. It reads no byte of the message's body. It needs no key, and
+// therefore nothing that it returns is authentic. [Header.AppendBinary] gives the
+// bytes back, to decrypt the message of a source that cannot be read twice.
 //
-// Messages with more than maxEncryptedDataKeys encrypted data keys fail with
-// [ErrTooManyDataKeys] before the keys are read; zero means no limit. All
-// errors but that for a nil r or a negative limit are a *[ParseError].
+// A message with more than maxEncryptedDataKeys encrypted data keys fails with
+// [ErrTooManyDataKeys] before the keys are read. Zero means no limit. If r is nil
+// or the limit is negative, the error says so; all other errors are a
+// *[ParseError].
 //
-// Memory is allocated as bytes arrive and never for what the header claims.
+// ReadHeader allocates memory as bytes arrive, and never for what the header
+// claims. If r gives bytes without end, put an io.LimitReader before it: a header
+// can have 13 GB.
 //
-// It follows data-format/message-header.md of the specification.
+// It follows the specification's [message-header].
+//
+// [message-header]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/data-format/message-header.md
 func ReadHeader(r io.Reader, maxEncryptedDataKeys int) (*Header, error) {
 	if r == nil {
 		return nil, errors.New("format: ReadHeader of a nil reader")

@@ -5,8 +5,10 @@
 // the key is derived, whether the message commits to that key, and whether it
 // is signed. All suites encrypt with AES-GCM, a 12-byte IV and a 16-byte tag.
 //
-// It follows framework/algorithm-suites.md and framework/commitment-policy.md
-// of the specification.
+// It follows the specification's [algorithm-suites] and [commitment-policy].
+//
+// [algorithm-suites]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/algorithm-suites.md
+// [commitment-policy]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/commitment-policy.md
 package suite
 
 import (
