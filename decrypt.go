@@ -94,14 +94,16 @@ func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyP
 	if err != nil {
 		return nil, err
 	}
-	// Copies: what the manager does to them changes nothing here.
+	// Copies: what managers and providers do to them changes nothing here.
 	if len(h.EncryptedDataKeys) <= manyDataKeys {
 		req.EncryptedDataKeys = provider.CloneDataKeys(h.EncryptedDataKeys)
 	} else {
 		h.EncryptedDataKeys = nil // openHeader reads them again
 	}
-	req.EncryptionContext = maps.Clone(req.EncryptionContext)
-	req.ReproducedContext = maps.Clone(req.ReproducedContext)
+	if isManager(p) { // the default manager changes nothing, and gives providers copies
+		req.EncryptionContext = maps.Clone(req.EncryptionContext)
+		req.ReproducedContext = maps.Clone(req.ReproducedContext)
+	}
 	m, err := openHeader(ctx, h, p, &req, &o, client.Concurrency)
 	if err != nil && len(added) > 0 {
 		return nil, fmt.Errorf("%w (the message does not store the caller's keys %q: they were taken as pairs that it requires)", err, added)
@@ -140,7 +142,7 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 	}
 	defer clear(returned.DataKey)
 	materials := *returned
-	materials.EncryptionContext = cloneContext(returned.EncryptionContext) // the header's
+	materials.EncryptionContext = headerContext(p, returned.EncryptionContext)
 	if err := checkDecryptionMaterials(&materials, h, o.EncryptionContext); err != nil {
 		return nil, fmt.Errorf("decryption materials: %w", err)
 	}

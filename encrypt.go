@@ -98,7 +98,7 @@ func (c *Client) seal(ctx context.Context, p keyprovider.MasterKeyProvider, opts
 	}
 	defer clear(returned.DataKey)
 	materials := *returned
-	materials.EncryptionContext = cloneContext(returned.EncryptionContext) // the header's
+	materials.EncryptionContext = headerContext(p, returned.EncryptionContext)
 	if err := checkEncryptionMaterials(&materials, &client, &o); err != nil {
 		return nil, fmt.Errorf("encryption materials: %w", err)
 	}

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/hkdf"
 
 	"github.com/esdk-go/esdk/internal/provider"
+	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/suite"
 )
 
@@ -84,12 +85,23 @@ func splitContext(ec map[string]string, required []string) (stored, unstored map
 	return stored, unstored
 }
 
-// cloneContext returns a copy that is not nil.
-func cloneContext(ec map[string]string) map[string]string {
-	if ec == nil {
+// isManager reports whether p is a materials manager, and not to be used by way
+// of the default one.
+func isManager(p keyprovider.MasterKeyProvider) bool {
+	_, ok := p.(keyprovider.MaterialsManager)
+	return ok
+}
+
+// headerContext returns the materials' encryption context for the header: not nil,
+// and a copy if p is a manager, who may change the materials later.
+func headerContext(p keyprovider.MasterKeyProvider, ec map[string]string) map[string]string {
+	switch {
+	case ec == nil:
 		return map[string]string{}
+	case isManager(p):
+		return maps.Clone(ec)
 	}
-	return maps.Clone(ec)
+	return ec
 }
 
 // ecdsaSignature is the DER structure of a signature.

@@ -58,6 +58,9 @@ type Request struct {
 
 // clone returns a request that can be given to somebody else.
 func (r *Request) clone() *Request {
+	if len(r.EncryptionContext) == 0 {
+		return &Request{Suite: r.Suite}
+	}
 	return &Request{Suite: r.Suite, EncryptionContext: maps.Clone(r.EncryptionContext)}
 }
 

@@ -124,8 +124,8 @@ func (m defaultManager) DecryptionMaterials(ctx context.Context, req *Decryption
 		return nil, err
 	}
 	materials.DataKey = key.Plaintext
-	if opened := key.Encrypted; len(opened.Ciphertext) > 0 { // else the provider does not say
-		materials.OpenedBy = &opened
+	if len(key.Encrypted.Ciphertext) > 0 { // else the provider does not say
+		materials.OpenedBy = &key.Encrypted
 	}
 	return materials, nil
 }
