@@ -33,9 +33,10 @@ func TestEncryptsUnderTwoKeysAndDecryptsWithEach(t *testing.T) {
 
 func TestMistakesAreNamed(t *testing.T) {
 	const key = "arn:aws:kms:us-east-1:111122223333:key/1"
+	none := filepath.Join(t.TempDir(), "none")
 	for want, args := range map[string][]string{
 		"name one FILE":           {},
-		"no such file":            {filepath.Join(t.TempDir(), "none")},
+		"open " + none:            {none},
 		"-h shows the options":    {"-x"},
 		"-key alias/a":            {"-key", "alias/a", "file"},
 		"is in partition aws-cn,": {"-key", key, "-key", strings.Replace(key, "aws", "aws-cn", 1), "file"},

@@ -4,6 +4,7 @@ package conformance
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
 	"go/ast"
@@ -56,7 +57,7 @@ func publicPackages(t *testing.T) []string {
 		name, path, _ := strings.Cut(line, " ")
 		path = strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
 		if name != "main" && !strings.Contains("/"+path, "/internal/") {
-			paths = append(paths, filepath.Join(".", path))
+			paths = append(paths, cmp.Or(path, "."))
 		}
 	}
 	return paths

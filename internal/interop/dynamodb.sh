@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests of the branch key store against moto's server and DynamoDB Local
 # instead of the fake in its tests. Arguments go to go test, such as -v. Needs
-# Python 3 with venv, and for the second a JDK and Maven.
+# Python 3 with venv, a JDK and Maven.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -9,8 +9,4 @@ cd "$(dirname "$0")/../.."
 echo "== moto"
 internal/interop/with-moto go test -count=1 "$@" ./kms/keystore
 echo "== DynamoDB Local"
-if ! type java mvn >/dev/null 2>&1; then
-	echo "SKIPPED: it needs a JDK and Maven"
-	exit
-fi
 internal/interop/with-dynamodb-local go test -count=1 "$@" ./kms/keystore
