@@ -282,10 +282,10 @@ func TestECDHSkipsEntriesThatCannotBeItsOwnWithoutACall(t *testing.T) {
 		"1 bytes behind":                    {ProviderInfo: append(slices.Clone(good.ProviderInfo), 0)},
 		"recipient's public key: 34 bytes":  {ProviderInfo: change(4, 34)},
 		"sender's public key: 4278190113":   {ProviderInfo: change(38, 255)},
-		"wrapped in 0 bytes; a data key of ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY is in 112": {ProviderInfo: good.ProviderInfo},
-		"wrapped in 111 bytes": {ProviderInfo: good.ProviderInfo, Ciphertext: good.Ciphertext[:111]},
-		"wrapped in 113 bytes": {ProviderInfo: good.ProviderInfo, Ciphertext: append(slices.Clone(good.Ciphertext), 0)},
-		"it is ":               {ProviderInfo: change(5, good.ProviderInfo[5]^1), Ciphertext: good.Ciphertext},
+		"ciphertext of 0 bytes; a wrapped data key of ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY has 112": {ProviderInfo: good.ProviderInfo},
+		"ciphertext of 111 bytes": {ProviderInfo: good.ProviderInfo, Ciphertext: good.Ciphertext[:111]},
+		"ciphertext of 113 bytes": {ProviderInfo: good.ProviderInfo, Ciphertext: append(slices.Clone(good.Ciphertext), 0)},
+		"it is ":                  {ProviderInfo: change(5, good.ProviderInfo[5]^1), Ciphertext: good.Ciphertext},
 	}
 	for _, p := range []*kms.ECDH{newECDHStatic(t, arn, pub, priv.PublicKey(), e.options()), newECDHDiscovery(t, arn, pub, e.options())} {
 		for want, edk := range bad {

@@ -73,8 +73,8 @@ func TestNewRSARefusesWhatCannotWork(t *testing.T) {
 		`is not an ARN`:              {idOf(key1), good, kms.OAEPSHA256, nil}, // as a message's provider info it could not be read
 		"unknown RSA algorithm 0":    {key1, good, 0, nil},
 		"unknown RSA algorithm 3":    {key1, good, 3, nil},
-		"1024 bits; those of KMS":    {key1, modulus(1024), kms.OAEPSHA256, nil},
-		"2047 bits; those of KMS":    {key1, modulus(2047), kms.OAEPSHA256, nil},
+		"1024 bits; RSA keys of KMS": {key1, modulus(1024), kms.OAEPSHA256, nil},
+		"2047 bits; RSA keys of KMS": {key1, modulus(2047), kms.OAEPSHA256, nil},
 		"RSA public key: no modulus": {key1, &rsa.PublicKey{}, kms.OAEPSHA256, nil},
 		"RSA public key: 2049 bits":  {key1, modulus(2049), kms.OAEPSHA256, nil}, // 256 bytes and a bit
 		"RSA public key: 2055 bits":  {key1, modulus(2055), kms.OAEPSHA256, nil},
@@ -206,7 +206,7 @@ func TestRSARefusesSuitesThatSign(t *testing.T) {
 	}
 	require.Equal(t, 4, n)
 	_, _, err := esdk.Encrypt(t.Context(), nil, p, nil)
-	require.ErrorContains(t, err, "name one that does not, such as ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY", "the default signs")
+	require.ErrorContains(t, err, "use one that does not sign, such as ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY", "the default signs")
 	_, err = p.MasterKeys(t.Context(), &keyprovider.Request{})
 	require.ErrorIs(t, err, format.ErrUnsupportedSuite)
 }
@@ -283,7 +283,7 @@ func TestRSASkipsEntriesThatCannotBeItsOwnWithoutACall(t *testing.T) {
 	require.ErrorContains(t, err.Causes[len(err.Causes)-1], "4 more encrypted data keys skipped")
 
 	m.EncryptedDataKeys = []keyprovider.EncryptedDataKey{{ProviderID: "aws-kms-rsa", ProviderInfo: []byte(arn), Ciphertext: make([]byte, 384)}}
-	require.ErrorContains(t, refusal(t, p, m), "encrypted in 384 bytes, this key encrypts in 256")
+	require.ErrorContains(t, refusal(t, p, m), "ciphertext of 384 bytes; this key makes 256")
 	require.NotErrorIs(t, refusal(t, private, m), keyprovider.ErrNoMatch, "without the public key, KMS must tell")
 }
 

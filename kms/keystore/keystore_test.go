@@ -45,7 +45,7 @@ func TestOptionsThatAreMissingOrContradictEachOtherAreRefused(t *testing.T) {
 		"Options.GrantTokens has an empty token":                        func(o *keystore.Options) { o.GrantTokens = []string{"a", ""} },
 		"Options.KMS is a nil pointer":                                  func(o *keystore.Options) { o.KMS = (*awskms.Client)(nil) },
 		"Options.DynamoDB is a nil pointer":                             func(o *keystore.Options) { o.DynamoDB = (*dynamodb.Client)(nil) },
-		"Options.Config has no use beside both clients":                 func(o *keystore.Options) { o.KMS, o.DynamoDB = awskms.New(awskms.Options{}), newFake() },
+		"Options.Config is set beside both clients":                     func(o *keystore.Options) { o.KMS, o.DynamoDB = awskms.New(awskms.Options{}), newFake() },
 	} {
 		opts := keystore.Options{Table: "BranchKeys", LogicalName: "orders", KeyARN: keyARN, Config: cfg}
 		alter(&opts)

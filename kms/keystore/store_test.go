@@ -183,7 +183,7 @@ func TestAnIDOfOnesOwnNeedsAnEncryptionContext(t *testing.T) {
 		for _, ec := range []map[string]string{nil, {}} {
 			id, err := s.CreateKey(t.Context(), "mine", ec)
 			require.Empty(t, id)
-			require.ErrorContains(t, err, "an ID of one's own needs an encryption context")
+			require.ErrorContains(t, err, "a given ID needs an encryption context")
 		}
 		require.Empty(t, e.items(t, "mine"))
 		require.Empty(t, e.kms.Calls())
