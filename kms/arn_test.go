@@ -17,6 +17,7 @@ const (
 )
 
 func TestKeyIdentifiersNameTheirRegion(t *testing.T) {
+	t.Parallel()
 	for s, region := range map[string]string{
 		singleARN: "us-east-1", aliasARN: "us-west-2", "alias/test": "home", "alias/a/b": "home",
 		"1234abcd-12ab-34cd-56ef-1234567890ab": "home", "mrk-4321abcd": "home",
@@ -35,6 +36,7 @@ func TestKeyIdentifiersNameTheirRegion(t *testing.T) {
 }
 
 func TestOnlyKeyIDsThatBeginWithMRKDashAreMultiRegion(t *testing.T) {
+	t.Parallel()
 	for s, want := range map[string]bool{
 		replicaARN: true, "mrk-4321": true,
 		singleARN: false, aliasARN: false, "alias/mrk-test": false, "4321-mrk-": false, "mrk4321": false, "mrk": false,
@@ -47,6 +49,7 @@ func TestOnlyKeyIDsThatBeginWithMRKDashAreMultiRegion(t *testing.T) {
 }
 
 func TestMultiRegionKeysMatchWhateverTheirRegion(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		configured, stored string
 		want, wantExact    bool
@@ -75,6 +78,7 @@ func TestMultiRegionKeysMatchWhateverTheirRegion(t *testing.T) {
 }
 
 func TestUniquenessNamesAllReplicasOfOneKey(t *testing.T) {
+	t.Parallel()
 	check := func(texts ...string) error {
 		var ids []keyID
 		for _, s := range texts {

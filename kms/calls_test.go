@@ -26,6 +26,7 @@ func createKeys(s *kmstest.Server, n int) (arns []string) {
 }
 
 func TestEncryptingGeneratesOnceAndEncryptsUnderTheOtherKeysAtTheSameTime(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	for n := 1; n <= 6; n++ {
 		keys := createKeys(s, n)
@@ -54,6 +55,7 @@ func TestEncryptingGeneratesOnceAndEncryptsUnderTheOtherKeysAtTheSameTime(t *tes
 }
 
 func TestDecryptingCallsOnceForEachMatchingEntryUntilOneOpens(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	keys := createKeys(s, 5)
 	opts := &kms.Options{Config: s.Config()}
@@ -81,6 +83,7 @@ func TestDecryptingCallsOnceForEachMatchingEntryUntilOneOpens(t *testing.T) {
 }
 
 func TestProvidersCanBeSharedByManyGoroutines(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	keys := createKeys(s, 3)
 	var made atomic.Int32

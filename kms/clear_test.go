@@ -66,6 +66,7 @@ func (c *secretClient) requireCleared(t *testing.T, n int) {
 }
 
 func TestSecretsOfWrongResponsesAreCleared(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	e := &endpoint{s.Config(), s}
 	client := &secretClient{Client: e.client("us-east-1")}
@@ -95,6 +96,7 @@ func TestSecretsOfWrongResponsesAreCleared(t *testing.T) {
 }
 
 func TestSharedSecretsAreClearedAfterUse(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	e := &endpoint{s.Config(), s}
 	client := &secretClient{Client: e.client("us-east-1")}
@@ -120,6 +122,7 @@ func TestSharedSecretsAreClearedAfterUse(t *testing.T) {
 // The Region is the program's own, not one that messages name: a call that
 // fails is no reason to make a client anew.
 func TestAsymmetricProvidersKeepTheirClient(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	e := &endpoint{s.Config(), s}
 	made := 0
@@ -151,6 +154,7 @@ func TestAsymmetricProvidersKeepTheirClient(t *testing.T) {
 // Both before a call and if it ends during one, and be it for the last entry,
 // what a done context says is the error itself, not one more cause.
 func TestTheErrorOfADoneContextIsThatOfDecryption(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	e := &endpoint{s.Config(), s}
 	rsaARN, rsaPublic := e.createRSAKey(t, "us-east-1")

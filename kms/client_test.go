@@ -16,6 +16,7 @@ import (
 )
 
 func TestClientsAreMadeOncePerRegion(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	keys := []string{s.CreateKey("us-east-1"), s.CreateKey("eu-west-1"), s.CreateKey("us-east-1")}
 	r := &regions{inner: s}
@@ -37,6 +38,7 @@ func TestClientsAreMadeOncePerRegion(t *testing.T) {
 }
 
 func TestClientsOfRegionsThatMessagesNameAreKeptOnlyOnceACallSucceeded(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	good := encrypt(t, strict(t, &kms.Options{Config: s.Config()}, s.CreateKey("us-east-1")))
 	r := &regions{inner: s}
@@ -55,6 +57,7 @@ func TestClientsOfRegionsThatMessagesNameAreKeptOnlyOnceACallSucceeded(t *testin
 }
 
 func TestAClientThatPanicsIsNotKept(t *testing.T) {
+	t.Parallel()
 	asked := 0
 	p := discovery(t, nil, &kms.Options{ClientFor: func(context.Context, string) (kms.API, error) {
 		asked++
@@ -80,6 +83,7 @@ func (panickingAPI) Decrypt(context.Context, *awskms.DecryptInput, ...func(*awsk
 // when no other call uses it: hostile messages sent at the same time as others
 // must not make a client for each of these.
 func TestCallsAtTheSameTimeShareTheClientOfARegion(t *testing.T) {
+	t.Parallel()
 	made := 0
 	called, answer := make(chan struct{}), make(chan error)
 	p := discovery(t, nil, &kms.Options{ClientFor: func(context.Context, string) (kms.API, error) {
@@ -115,6 +119,7 @@ func TestCallsAtTheSameTimeShareTheClientOfARegion(t *testing.T) {
 }
 
 func TestClientForThatFailsIsACauseAndAskedAgain(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	keys := []string{s.CreateKey("us-east-1"), s.CreateKey("eu-west-1")}
 	m := encrypt(t, strict(t, &kms.Options{Config: s.Config()}, keys...))
@@ -171,6 +176,7 @@ var willing = stub{decrypt: func(_ context.Context, in *awskms.DecryptInput) (*a
 }}
 
 func TestCallsThatWaitForAClientOutliveTheOneThatMakesIt(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		made := 0
 		p := strict(t, &kms.Options{ClientFor: func(ctx context.Context, _ string) (kms.API, error) {
@@ -199,6 +205,7 @@ func TestCallsThatWaitForAClientOutliveTheOneThatMakesIt(t *testing.T) {
 }
 
 func TestAClientForThatPanicsLeavesNobodyWaiting(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		release, made := make(chan bool), 0
 		p := strict(t, &kms.Options{ClientFor: func(context.Context, string) (kms.API, error) {
@@ -220,6 +227,7 @@ func TestAClientForThatPanicsLeavesNobodyWaiting(t *testing.T) {
 }
 
 func TestAnUnknownSuiteIsRefusedBeforeAnyCall(t *testing.T) {
+	t.Parallel()
 	p := strict(t, &kms.Options{ClientFor: func(context.Context, string) (kms.API, error) {
 		return stub{decrypt: func(_ context.Context, in *awskms.DecryptInput) (*awskms.DecryptOutput, error) {
 			return &awskms.DecryptOutput{KeyId: in.KeyId}, nil // no key, as long as such a suite's

@@ -155,12 +155,12 @@ func (p ECDH) checkEncrypt() error {
 	return nil
 }
 
-// GenerateDataKey returns a random data key, wrapped.
+// GenerateDataKey returns a random data key and its wrapped form.
 func (p ECDH) GenerateDataKey(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
 	return datakey.Generate(ctx, p, req)
 }
 
-// EncryptDataKey returns plaintext wrapped for the recipient.
+// EncryptDataKey wraps plaintext for the recipient. It calls DeriveSharedSecret.
 func (p ECDH) EncryptDataKey(ctx context.Context, req *keyprovider.Request, plaintext []byte) (keyprovider.EncryptedDataKey, error) {
 	if err := p.checkEncrypt(); err != nil {
 		return keyprovider.EncryptedDataKey{}, err
@@ -181,8 +181,10 @@ func (p ECDH) EncryptDataKey(ctx context.Context, req *keyprovider.Request, plai
 	return keyprovider.EncryptedDataKey{ProviderID: keywrap.KMSECDHProviderID, ProviderInfo: p.agreement.ProviderInfo(), Ciphertext: wrapped}, nil
 }
 
-// DecryptDataKey unwraps the first of keys that is for the provider: between
-// its two parties, or for discovery of any sender for the KMS key.
+// DecryptDataKey calls DeriveSharedSecret for one after the other of keys that are for
+// the provider, until one is unwrapped: those between its two parties or, for
+// discovery, those of any sender for the KMS key. If none is, the error is a
+// [keyprovider.DecryptError].
 func (p ECDH) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
 	if p.key.service == nil {
 		return nil, errECDHZero
@@ -216,7 +218,7 @@ func (p ECDH) fits(req *keyprovider.Request, edk *keyprovider.EncryptedDataKey) 
 	case p.peer != nil && !with.Between(p.own, p.agreement.Recipient):
 		err = errors.New("it is not between the provider's two parties")
 	case len(edk.Ciphertext) != want:
-		err = fmt.Errorf("wrapped in %d bytes; a data key of %v is in %d", len(edk.Ciphertext), req.Suite, want)
+		err = fmt.Errorf("ciphertext of %d bytes; a wrapped data key of %v has %d", len(edk.Ciphertext), req.Suite, want)
 	}
 	return with, err
 }

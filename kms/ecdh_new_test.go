@@ -20,6 +20,7 @@ import (
 )
 
 func TestNewECDHRefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
 	opts := kms.Options{ClientFor: clientFor}
 	p256, p384 := eccKey(t, ecdh.P256()).PublicKey(), eccKey(t, ecdh.P384()).PublicKey()
 	x25519 := eccKey(t, ecdh.X25519()).PublicKey()
@@ -60,6 +61,7 @@ func TestNewECDHRefusesWhatCannotWork(t *testing.T) {
 }
 
 func TestNewECDHAsksForThePublicKeyUnlessItIsGiven(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	arn := s.CreateECCKey("eu-west-1", ecdh.P256())
 	peer := eccKey(t, ecdh.P256()).PublicKey()
@@ -82,6 +84,7 @@ func TestNewECDHAsksForThePublicKeyUnlessItIsGiven(t *testing.T) {
 }
 
 func TestNewECDHChecksTheResponseOfGetPublicKey(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	arn := s.CreateECCKey("eu-west-1", ecdh.P256())
 	peer := eccKey(t, ecdh.P256()).PublicKey()
@@ -143,6 +146,7 @@ func TestNewECDHChecksTheResponseOfGetPublicKey(t *testing.T) {
 }
 
 func TestAsymmetricProvidersPrintWithoutCredentials(t *testing.T) {
+	t.Parallel()
 	opts := &kms.Options{GrantTokens: []string{"secret token"}, ClientFor: clientFor}
 	pub := eccKey(t, ecdh.P256()).PublicKey()
 	r := newRSA(t, key1, &rsaKey().PublicKey, kms.OAEPSHA1, opts)
@@ -168,6 +172,7 @@ func TestAsymmetricProvidersPrintWithoutCredentials(t *testing.T) {
 }
 
 func TestAsymmetricProvidersThatWereNotMadeByAConstructorFail(t *testing.T) {
+	t.Parallel()
 	req := &keyprovider.Request{Suite: suite.AES256GCM}
 	for _, p := range []interface {
 		keyprovider.MasterKeyProvider

@@ -52,6 +52,7 @@ func (s ecdhStub) DeriveSharedSecret(_ context.Context, in *awskms.DeriveSharedS
 // internal/keywrap: the private keys are the texts, the encryption context is
 // {"a": "2", "b": "1"} and the data key 0xa0, 0xa1, ...
 func TestECDHOpensAKnownEntry(t *testing.T) {
+	t.Parallel()
 	const (
 		secret  = "fccc2ebbc23104b74110a48d725cc29e61c95ce4850a1166caf424579fa9c20a"
 		info    = "010000002103e05aa8773b8995f197643aa2a14d259592ae25655a7c5775db6eafedbfdf244b00000021039817a8aac0bb0edfb8b6d0b351b91eefb722f7a418936eb0f68640f4e074f270"
@@ -92,6 +93,7 @@ func TestECDHOpensAKnownEntry(t *testing.T) {
 }
 
 func TestECDHAsksForTheSharedSecretWithTheOtherKey(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	e := &endpoint{s.Config(), s}
 	opts := &kms.Options{Config: s.Config(), GrantTokens: []string{"grant"}}
@@ -117,6 +119,7 @@ func TestECDHAsksForTheSharedSecretWithTheOtherKey(t *testing.T) {
 }
 
 func TestECDHEntryLayout(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	e := &endpoint{s.Config(), s}
 	for _, curve := range curves {
@@ -142,6 +145,7 @@ func TestECDHEntryLayout(t *testing.T) {
 }
 
 func TestECDHDiscoveryDecryptsOnly(t *testing.T) {
+	t.Parallel()
 	p := newECDHDiscovery(t, key1, eccKey(t, ecdh.P256()).PublicKey(), &kms.Options{ClientFor: clientFor})
 	req := &keyprovider.Request{Suite: suite.AES256GCM}
 	keys, err := p.MasterKeys(t.Context(), req)
@@ -155,6 +159,7 @@ func TestECDHDiscoveryDecryptsOnly(t *testing.T) {
 }
 
 func TestECDHWrongResponsesFailEncryptionAndAreCausesOfDecryption(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	e := &endpoint{s.Config(), s}
 	arn, pub := e.createECCKey(t, "eu-west-1", ecdh.P521())
@@ -196,6 +201,7 @@ func TestECDHWrongResponsesFailEncryptionAndAreCausesOfDecryption(t *testing.T) 
 
 // Another secret than that of the two keys, as from a KMS that is not AWS's.
 func TestECDHAnotherSecretDoesNotOpen(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	e := &endpoint{s.Config(), s}
 	arn, pub := e.createECCKey(t, "eu-west-1", ecdh.P256())
@@ -207,6 +213,7 @@ func TestECDHAnotherSecretDoesNotOpen(t *testing.T) {
 }
 
 func TestECDHTriesTheNextEntryAfterOneThatFails(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	e := &endpoint{s.Config(), s}
 	arn, pub := e.createECCKey(t, "eu-west-1", ecdh.P256())
@@ -236,6 +243,7 @@ func TestECDHTriesTheNextEntryAfterOneThatFails(t *testing.T) {
 }
 
 func TestECDHAFailedDerivationLeavesTheNextEntry(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	e := &endpoint{s.Config(), s}
 	arn, pub := e.createECCKey(t, "eu-west-1", ecdh.P256())
@@ -253,6 +261,7 @@ func TestECDHAFailedDerivationLeavesTheNextEntry(t *testing.T) {
 }
 
 func TestECDHSkipsEntriesThatCannotBeItsOwnWithoutACall(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	e := &endpoint{s.Config(), s}
 	arn, pub := e.createECCKey(t, "eu-west-1", ecdh.P256())
@@ -273,10 +282,10 @@ func TestECDHSkipsEntriesThatCannotBeItsOwnWithoutACall(t *testing.T) {
 		"1 bytes behind":                    {ProviderInfo: append(slices.Clone(good.ProviderInfo), 0)},
 		"recipient's public key: 34 bytes":  {ProviderInfo: change(4, 34)},
 		"sender's public key: 4278190113":   {ProviderInfo: change(38, 255)},
-		"wrapped in 0 bytes; a data key of ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY is in 112": {ProviderInfo: good.ProviderInfo},
-		"wrapped in 111 bytes": {ProviderInfo: good.ProviderInfo, Ciphertext: good.Ciphertext[:111]},
-		"wrapped in 113 bytes": {ProviderInfo: good.ProviderInfo, Ciphertext: append(slices.Clone(good.Ciphertext), 0)},
-		"it is ":               {ProviderInfo: change(5, good.ProviderInfo[5]^1), Ciphertext: good.Ciphertext},
+		"ciphertext of 0 bytes; a wrapped data key of ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY has 112": {ProviderInfo: good.ProviderInfo},
+		"ciphertext of 111 bytes": {ProviderInfo: good.ProviderInfo, Ciphertext: good.Ciphertext[:111]},
+		"ciphertext of 113 bytes": {ProviderInfo: good.ProviderInfo, Ciphertext: append(slices.Clone(good.Ciphertext), 0)},
+		"it is ":                  {ProviderInfo: change(5, good.ProviderInfo[5]^1), Ciphertext: good.Ciphertext},
 	}
 	for _, p := range []*kms.ECDH{newECDHStatic(t, arn, pub, priv.PublicKey(), e.options()), newECDHDiscovery(t, arn, pub, e.options())} {
 		for want, edk := range bad {
@@ -307,6 +316,7 @@ func TestECDHSkipsEntriesThatCannotBeItsOwnWithoutACall(t *testing.T) {
 }
 
 func TestECDHDiscoveryRefusesASenderThatIsNoPointOfTheCurve(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	e := &endpoint{s.Config(), s}
 	arn, pub := e.createECCKey(t, "eu-west-1", ecdh.P256())
@@ -323,6 +333,7 @@ func TestECDHDiscoveryRefusesASenderThatIsNoPointOfTheCurve(t *testing.T) {
 }
 
 func TestECDHFaults(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	e := &endpoint{s.Config(), s}
 	arn, pub := e.createECCKey(t, "us-east-1", ecdh.P256())
@@ -364,6 +375,7 @@ func TestECDHFaults(t *testing.T) {
 }
 
 func TestECDHNeedsAClientThatDerivesSecrets(t *testing.T) {
+	t.Parallel()
 	priv := eccKey(t, ecdh.P256())
 	pub := eccKey(t, ecdh.P256()).PublicKey()
 	p := newECDHStatic(t, key1, pub, priv.PublicKey(), &kms.Options{ClientFor: clientFor})
@@ -373,6 +385,7 @@ func TestECDHNeedsAClientThatDerivesSecrets(t *testing.T) {
 }
 
 func TestECDHRefusesAContextThatCannotBeSerialised(t *testing.T) {
+	t.Parallel()
 	pub := eccKey(t, ecdh.P256()).PublicKey()
 	p := newECDHStatic(t, key1, pub, pub, &kms.Options{ClientFor: clientFor})
 	req := &keyprovider.Request{Suite: suite.AES256GCM, EncryptionContext: map[string]string{"\xff": ""}}

@@ -36,6 +36,17 @@ func newEndpoint(t testing.TB) *endpoint {
 	return &endpoint{config: &cfg}
 }
 
+// full reports whether every case of the long tables is to run.
+func full() bool { return os.Getenv("ESDK_TEST") == "full" }
+
+// sample returns the first and the last of all, or all of them if full.
+func sample[T any](all []T) []T {
+	if full() {
+		return all
+	}
+	return []T{all[0], all[len(all)-1]}
+}
+
 func newServer(t testing.TB) *kmstest.Server {
 	s := kmstest.NewServer()
 	t.Cleanup(s.Close)

@@ -2,9 +2,8 @@ package kms
 
 import "fmt"
 
-// A KeyError is a call to AWS KMS that failed or whose response was wrong.
-// What the AWS SDK returned, such as a *types.NotFoundException, is within
-// reach of errors.As.
+// A KeyError says that a call to KMS failed, or that its response was wrong. Use
+// errors.As to find what the AWS SDK returned, such as a *types.NotFoundException.
 type KeyError struct {
 	Op    string // the operation of the KMS API, such as GenerateDataKey, Decrypt or DeriveSharedSecret
 	KeyID string // the key as the request named it

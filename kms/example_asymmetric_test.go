@@ -25,7 +25,7 @@ func ExampleNewRSA() {
 	server := kmstest.NewServer() // stands for AWS; programs leave Config nil
 	defer server.Close()
 	opts := &kms.Options{Config: server.Config()}
-	keyARN := server.CreateRSAKey("us-east-1", 3072)
+	keyARN := server.CreateRSAKey("us-east-1", 2048)
 
 	// Once, by somebody who may call KMS; the console shows the key as PEM.
 	out, err := awskms.NewFromConfig(*server.Config()).GetPublicKey(ctx, &awskms.GetPublicKeyInput{KeyId: &keyARN})

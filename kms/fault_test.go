@@ -24,6 +24,7 @@ func encryptErr(ctx context.Context, p keyprovider.MasterKeyProvider) error {
 }
 
 func TestThrottlingThatPassesIsNotSeen(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	p := strict(t, &kms.Options{Config: s.Config()}, s.CreateKey("us-east-1"), s.CreateKey("eu-west-1"))
 	s.Throttle(2)
@@ -43,6 +44,7 @@ func TestThrottlingThatPassesIsNotSeen(t *testing.T) {
 }
 
 func TestAccessDeniedToTheFirstKeyLeavesTheSecond(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	keys := []string{s.CreateKey("us-east-1"), s.CreateKey("eu-west-1")}
 	p := strict(t, &kms.Options{Config: s.Config()}, keys...)
@@ -63,6 +65,7 @@ func TestAccessDeniedToTheFirstKeyLeavesTheSecond(t *testing.T) {
 }
 
 func TestWrongResponsesToEncryptFail(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	key, generator := s.CreateKey("us-east-1"), s.CreateKey("eu-west-1")
 	opts := &kms.Options{Config: s.Config()}
@@ -122,6 +125,7 @@ func TestWrongResponsesToEncryptFail(t *testing.T) {
 }
 
 func TestWrongResponsesToDecryptAreCauses(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	keys := []string{s.CreateKey("us-east-1"), s.CreateKey("eu-west-1")}
 	opts := &kms.Options{Config: s.Config()}
@@ -156,6 +160,7 @@ func TestWrongResponsesToDecryptAreCauses(t *testing.T) {
 }
 
 func TestAClientThatReturnsNothingIsAnError(t *testing.T) {
+	t.Parallel()
 	p := strict(t, &kms.Options{ClientFor: func(context.Context, string) (kms.API, error) {
 		return stub{decrypt: func(context.Context, *awskms.DecryptInput) (*awskms.DecryptOutput, error) { return nil, nil }}, nil
 	}}, key1)
@@ -163,6 +168,7 @@ func TestAClientThatReturnsNothingIsAnError(t *testing.T) {
 }
 
 func TestATimeoutEndsTheWait(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	p := strict(t, &kms.Options{Config: s.Config()}, s.CreateKey("us-east-1"), s.CreateKey("eu-west-1"))
 	m := encrypt(t, p)
@@ -179,6 +185,7 @@ func TestATimeoutEndsTheWait(t *testing.T) {
 }
 
 func TestACancelledContextStopsBetweenEntries(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	keys := []string{s.CreateKey("us-east-1"), s.CreateKey("us-east-1"), s.CreateKey("us-east-1")}
 	opts := &kms.Options{Config: s.Config()}
@@ -212,6 +219,7 @@ func TestACancelledContextStopsBetweenEntries(t *testing.T) {
 }
 
 func TestHostileMessagesCostOneCallForEachMatchingEntryAndFewCauses(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	key := s.CreateKey("us-east-1")
 	p := strict(t, &kms.Options{Config: s.Config()}, key)
@@ -228,6 +236,7 @@ func TestHostileMessagesCostOneCallForEachMatchingEntryAndFewCauses(t *testing.T
 }
 
 func TestGrantTokensAndTheContextGoWithEveryCall(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	p := strict(t, &kms.Options{Config: s.Config(), GrantTokens: []string{"grant 1", "grant 2"}}, s.CreateKey("us-east-1"), s.CreateKey("eu-west-1"))
 	m := encrypt(t, p)

@@ -14,6 +14,7 @@ import (
 // The clients of all Regions share their connections: those of a Region that a
 // hostile message names are not kept, and would leave connections behind.
 func TestClientsOfAConfigShareTheirConnections(t *testing.T) {
+	t.Parallel()
 	s, err := newService(t.Context(), &Options{Config: &aws.Config{Region: "us-east-1"}})
 	require.NoError(t, err)
 	var first aws.HTTPClient
@@ -31,6 +32,7 @@ func TestClientsOfAConfigShareTheirConnections(t *testing.T) {
 }
 
 func TestDataKeysAreClearedAfterRSAEncryption(t *testing.T) {
+	t.Parallel()
 	priv, err := rsa.GenerateKey(rand.Reader, 2048)
 	require.NoError(t, err)
 	p := RSA{pub: &priv.PublicKey, algorithm: OAEPSHA256}

@@ -1,33 +1,84 @@
-// Package kms protects data keys with AWS KMS keys.
-//
-// [New] gives the provider to use: it names the keys that encrypt, and
-// decrypts with these keys only. [NewDiscovery] decrypts with whatever key a
-// message names, for programs that cannot know the keys; limit it by a
-// [DiscoveryFilter]. Both are for symmetric keys, the usual ones. [NewRSA] is
-// for RSA keys, where writers need the public key only; [NewECDHStatic] and
-// [NewECDHDiscovery] are for keys that two parties agree on.
+// Package kms protects data keys with AWS KMS keys. Its providers are keyrings, in
+// the words of the specification.
 //
 //	provider, err := kms.New(ctx, []string{keyARN}, nil)
 //	...
 //	ciphertext, _, err := esdk.Encrypt(ctx, plaintext, provider, nil)
 //
-// Keys can be in several Regions. Every key is a way to open the message: any
-// one of them is enough.
+// # Which provider
 //
-// Encrypting a message with New's provider calls GenerateDataKey with the first key and Encrypt
-// with each of the others, those at the same time. Decrypting calls Decrypt
-// for one matching encrypted data key after the other until one succeeds. The
-// message's whole encryption context is sent as that of KMS, where policies
-// and CloudTrail see it in the clear.
+//   - [New] is the usual choice. It names the keys that encrypt, and decrypts with
+//     these keys only. KMS checks and logs every message.
+//   - [NewDiscovery] decrypts with whatever key a message names, within a
+//     [DiscoveryFilter]. It is for programs that cannot know the keys.
+//   - [NewRSA] encrypts with the public key of an RSA key, without a call to KMS.
+//     KMS decrypts.
+//   - [NewECDHStatic] is for two parties, one of which has its key in KMS, and
+//     [NewECDHDiscovery] reads what anybody encrypted for such a key.
+//   - Package hierarchical wraps data keys in the program, under branch keys that
+//     KMS protects and that are cached. It is for very many small messages, or a
+//     key for each of many tenants.
+//   - keyprovider.NewCache over one of these saves calls where many messages have
+//     the same encryption context: they share data keys.
 //
-// Package hierarchical needs no call for most messages: it wraps data keys under
-// branch keys, which KMS protects and which are cached.
+// Package kmstest has a KMS endpoint for tests without AWS.
 //
-// Package kmstest has an endpoint for tests without AWS.
+// # Credentials and Regions
 //
-// New and NewDiscovery follow the aws-kms-mrk-aware-master-key-provider page of the
-// specification's framework/aws-kms, and those that it refers to; without
+// With nil Options, credentials and configuration are those of
+// config.LoadDefaultConfig, as for all AWS programs: environment, shared files,
+// SSO, and container or instance roles. Set Options.Config, or Options.ClientFor for
+// a role, an endpoint or retries of your own in each Region.
+//
+// Each key is called in the Region that its ARN names. Keys can be in several
+// Regions: any one of them opens the message, so it stays readable when a Region is
+// down. Encryption needs all of them. A key ID or alias that names no Region is in
+// Options.Region, or else in the Region of the configuration.
+//
+// The replicas of a multi-Region key (its ID begins with "mrk-") count as different
+// keys, unless Options.MultiRegion is set: then the replica that the program names
+// decrypts what any other replica encrypted.
+//
+// # Permissions
+//
+// [New] and [NewDiscovery] need these and no others:
+//
+//	encryption:            kms:GenerateDataKey on the first key, kms:Encrypt on the others
+//	decryption, strict:    kms:Decrypt on the given keys
+//	decryption, discovery: kms:Decrypt on the keys that messages may name; with
+//	                       MultiRegion, on their replicas in Options.Region
+//
+// [NewRSA] needs nothing to encrypt and kms:Decrypt to decrypt. [NewECDHStatic] and
+// [NewECDHDiscovery] need kms:DeriveSharedSecret, and kms:GetPublicKey if
+// ECDHOptions.PublicKey is nil.
+//
+// For symmetric keys, the message's encryption context is also that of the KMS
+// calls. Key policies can demand it (kms:EncryptionContext:tenant), and CloudTrail
+// shows it, so it must not be secret. Suites that sign, the default among them, add
+// the pair "aws-crypto-public-key". KMS does not get the encryption context for RSA
+// and ECDH keys, although data keys are bound to it.
+//
+// # Calls and costs
+//
+// Encryption under n symmetric keys makes n calls: GenerateDataKey for the first key,
+// then Encrypt for the others, all at the same time. Decryption calls Decrypt for one
+// matching encrypted data key of the message after the other, until one succeeds. That
+// is usually one call, so put first the key that readers are nearest to. Set
+// esdk.Client.MaxEncryptedDataKeys for untrusted messages, as each entry can cost a
+// call. Retries are those of the AWS SDK.
+//
+// # Errors
+//
+// If no entry can be decrypted, the error is a [keyprovider.DecryptError] with a cause
+// for each entry that was tried. A [KeyError] names the operation and the key of a
+// call that failed. What the AWS SDK returned, such as a *types.DisabledException, can
+// be found with errors.As.
+//
+// [New] and [NewDiscovery] follow the specification's
+// [aws-kms-mrk-aware-master-key-provider] and the pages to which it refers. Without
 // Options.MultiRegion, keys match only if their ARNs are equal.
+//
+// [aws-kms-mrk-aware-master-key-provider]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/aws-kms/aws-kms-mrk-aware-master-key-provider.md
 package kms
 
 import (
@@ -50,37 +101,33 @@ const providerID = "aws-kms"
 // redacted keeps credentials and secrets of what embeds it out of logs.
 type redacted = provider.Redacted
 
-// API is what the providers call: methods of the AWS SDK's *kms.Client. They
-// may be called concurrently.
+// API has the methods of the AWS SDK's *kms.Client that the providers call. They may
+// be called concurrently.
 type API interface {
 	GenerateDataKey(context.Context, *awskms.GenerateDataKeyInput, ...func(*awskms.Options)) (*awskms.GenerateDataKeyOutput, error)
 	Encrypt(context.Context, *awskms.EncryptInput, ...func(*awskms.Options)) (*awskms.EncryptOutput, error)
 	Decrypt(context.Context, *awskms.DecryptInput, ...func(*awskms.Options)) (*awskms.DecryptOutput, error)
 }
 
-// Options are settings of the providers. The zero value and nil are the
-// defaults.
+// Options are settings of the providers. The zero value and nil are the defaults.
 type Options struct {
-	// Config is the AWS configuration: credentials, retries, endpoint, HTTP
-	// client. It is copied. Nil means that of config.LoadDefaultConfig: the
-	// environment and the shared files.
+	// Config is the AWS configuration: credentials, retries, endpoint, HTTP client.
+	// It is copied. Nil means the configuration of config.LoadDefaultConfig.
 	Config *aws.Config
-	// ClientFor makes the client for a Region, instead of Config, for
-	// endpoints, roles or retries of the caller's. It is called when a key of
-	// the Region first is, with the context of that operation, and may be
-	// called concurrently for different Regions. The client is kept. But the
-	// Regions of a discovery provider are what messages name: there it is kept
-	// only once a call through it has succeeded, and made anew until then.
+	// ClientFor, instead of Config, returns the client for a Region. It is called on
+	// first use of a Region, with the ctx of that operation, and may be called
+	// concurrently for different Regions. The client is kept and used again. For
+	// discovery, where messages name the Regions, it is kept only once a call
+	// through it has succeeded; until then ClientFor is called again.
 	ClientFor func(ctx context.Context, region string) (API, error)
-	// Region is where the keys are whose ID or alias names no Region, and
-	// where multi-Region discovery asks. Empty means that of Config.
+	// Region is the default Region for key IDs and aliases, and where multi-Region
+	// discovery calls KMS. Empty means the Region of Config.
 	Region string
 	// GrantTokens are sent with every call.
 	GrantTokens []string
-	// MultiRegion treats the replicas of a multi-Region key (its ID begins
-	// with "mrk-") as one key. The strict provider then decrypts with its own
-	// replica what any other replica encrypted; discovery asks the replica in
-	// Region.
+	// MultiRegion treats the replicas of a multi-Region key as one key. The provider
+	// of New then decrypts with its own replica what any other replica encrypted.
+	// Discovery calls the replica in Region.
 	MultiRegion bool
 }
 

@@ -31,6 +31,7 @@ const (
 func clientFor(context.Context, string) (kms.API, error) { return stub{}, nil }
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
 	config := &aws.Config{}
 	for _, test := range []struct {
 		keys []string
@@ -63,6 +64,7 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 }
 
 func TestNewDiscoveryRefusesWhatCannotWork(t *testing.T) {
+	t.Parallel()
 	accounts := []string{"111122223333"}
 	anyAccount := &kms.DiscoveryFilter{AnyAccount: true}
 	for want, test := range map[string]struct {
@@ -94,6 +96,7 @@ func TestNewDiscoveryRefusesWhatCannotWork(t *testing.T) {
 }
 
 func TestProvidersPrintWithoutCredentials(t *testing.T) {
+	t.Parallel()
 	opts := &kms.Options{GrantTokens: []string{"secret token"}, ClientFor: clientFor}
 	p := strict(t, opts, key1)
 	d := discovery(t, &kms.DiscoveryFilter{Partition: "aws", Accounts: []string{"secret account"}}, opts)
@@ -114,6 +117,7 @@ func TestProvidersPrintWithoutCredentials(t *testing.T) {
 }
 
 func TestProvidersThatWereNotMadeByAConstructorFail(t *testing.T) {
+	t.Parallel()
 	for _, p := range []keyprovider.MasterKeyProvider{new(kms.Provider), new(kms.Discovery)} {
 		_, err := p.DecryptDataKey(t.Context(), &keyprovider.Request{}, []keyprovider.EncryptedDataKey{entryOf(key1)})
 		require.ErrorContains(t, err, "not made by New")
@@ -122,6 +126,7 @@ func TestProvidersThatWereNotMadeByAConstructorFail(t *testing.T) {
 }
 
 func TestSettingsAreCopied(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	key := s.CreateKey("us-east-1")
 	opts := &kms.Options{Config: s.Config(), GrantTokens: []string{"grant"}}
@@ -149,6 +154,7 @@ func (r *regions) clientFor(_ context.Context, region string) (kms.API, error) {
 }
 
 func TestTheRegionIsTheARNsElseTheOptionsElseTheConfigs(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	arn, here, there := s.CreateKey("eu-west-1"), s.CreateKey("us-east-1"), s.CreateKey("ap-south-1")
 	opts := &kms.Options{Config: s.Config()} // us-east-1
@@ -215,6 +221,7 @@ func TestNilOptionsUseTheDefaultConfiguration(t *testing.T) {
 }
 
 func TestTheLibraryIsNamedInTheUserAgent(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	key := s.CreateKey("us-east-1")
 	r := &regions{inner: s}
@@ -230,6 +237,7 @@ func TestTheLibraryIsNamedInTheUserAgent(t *testing.T) {
 }
 
 func TestDiscoverySendsWhatTheEntryAndTheRequestHave(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	keys := []string{s.CreateKey("us-east-1"), s.CreateKey("eu-west-1")}
 	m := encrypt(t, strict(t, &kms.Options{Config: s.Config()}, keys...))

@@ -20,6 +20,7 @@ import (
 // The tests of this file run against every endpoint, see newEndpoint.
 
 func TestProviderKeepsTheContractOfProviders(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	p := strict(t, e.options(), e.createKey(t, "us-east-1"), e.createKey(t, "eu-west-1"))
 	t.Run("strict", func(t *testing.T) {
@@ -31,6 +32,7 @@ func TestProviderKeepsTheContractOfProviders(t *testing.T) {
 }
 
 func TestProviderOfReplicasKeepsTheContractOfProviders(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	arns := e.createMultiRegionKey(t, "us-east-1", "eu-west-1")
 	single := e.createKey(t, "ap-south-1")
@@ -46,6 +48,7 @@ func TestProviderOfReplicasKeepsTheContractOfProviders(t *testing.T) {
 }
 
 func TestProviderOpensMessagesOfEverySuiteWithAnyOfItsKeys(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	keys := []string{e.createKey(t, "us-east-1"), e.createKey(t, "eu-west-1"), e.createKey(t, "eu-west-1")}
 	both := strict(t, e.options(), keys...)
@@ -74,6 +77,7 @@ func TestProviderOpensMessagesOfEverySuiteWithAnyOfItsKeys(t *testing.T) {
 }
 
 func TestProviderWorksInsideMulti(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	key := e.createKey(t, "us-east-1")
 	raw, err := keyprovider.NewRawAES("namespace", "name", make([]byte, 32))
@@ -87,6 +91,7 @@ func TestProviderWorksInsideMulti(t *testing.T) {
 }
 
 func TestProviderEncryptsUnderAnyIdentifierButDecryptsByKeyARNOnly(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	key := e.createKey(t, "eu-west-1")
 	name, alias := e.createAlias(t, key)
@@ -107,6 +112,7 @@ func TestProviderEncryptsUnderAnyIdentifierButDecryptsByKeyARNOnly(t *testing.T)
 }
 
 func TestProviderOfAnotherKeyDoesNotOpen(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	key, other := e.createKey(t, "us-east-1"), e.createKey(t, "us-east-1")
 	m := encrypt(t, strict(t, e.options(), key))
@@ -137,6 +143,7 @@ func requireCause(t testing.TB, err error, want *kms.KeyError, target any) {
 }
 
 func TestProviderBindsTheEncryptionContext(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	key := e.createKey(t, "us-east-1")
 	for _, p := range []keyprovider.MasterKeyProvider{strict(t, e.options(), key), discovery(t, nil, e.options())} {
@@ -149,6 +156,7 @@ func TestProviderBindsTheEncryptionContext(t *testing.T) {
 }
 
 func TestProviderOfADisabledKeyUsesTheNext(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	keys := []string{e.createKey(t, "us-east-1"), e.createKey(t, "eu-west-1")}
 	p := strict(t, e.options(), keys...)
@@ -172,6 +180,7 @@ func TestProviderOfADisabledKeyUsesTheNext(t *testing.T) {
 }
 
 func TestProviderForAMissingKeyFails(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	missing := e.createKey(t, "us-east-1")
 	missing = missing[:len(missing)-12] + "000000000000"
@@ -182,6 +191,7 @@ func TestProviderForAMissingKeyFails(t *testing.T) {
 }
 
 func TestProviderSkipsMalformedAndForeignEntries(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	key := e.createKey(t, "us-east-1")
 	p := strict(t, e.options(), key)
@@ -210,6 +220,7 @@ func TestProviderSkipsMalformedAndForeignEntries(t *testing.T) {
 }
 
 func TestProviderOfDiscoveryCannotEncrypt(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	p := discovery(t, nil, e.options())
 	keys, err := p.MasterKeys(t.Context(), &keyprovider.Request{})
@@ -220,6 +231,7 @@ func TestProviderOfDiscoveryCannotEncrypt(t *testing.T) {
 }
 
 func TestProviderOfDiscoveryIsLimitedByItsFilter(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	key := e.createKey(t, "us-east-1")
 	m := encrypt(t, strict(t, e.options(), key))
@@ -249,6 +261,7 @@ func TestProviderOfDiscoveryIsLimitedByItsFilter(t *testing.T) {
 }
 
 func TestProviderOfOneReplicaOpensWhatAnotherEncrypted(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	arns := e.createMultiRegionKey(t, "us-east-1", "eu-west-1")
 	require.Equal(t, idOf(arns[0]), idOf(arns[1]))

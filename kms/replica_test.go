@@ -43,6 +43,7 @@ func (r *replicas) providers(t *testing.T) map[string]keyprovider.MasterKeyProvi
 }
 
 func TestTheReplicaHereIsAskedWithAllThatTheRequestHas(t *testing.T) {
+	t.Parallel()
 	r := newReplicas(t)
 	for name, p := range r.providers(t) {
 		r.server.ResetCalls()
@@ -60,6 +61,7 @@ func TestTheReplicaHereIsAskedWithAllThatTheRequestHas(t *testing.T) {
 }
 
 func TestWrongResponsesOfReplicasAreCausesAndTheNextEntryIsTried(t *testing.T) {
+	t.Parallel()
 	r := newReplicas(t)
 	first := *r.m
 	first.EncryptedDataKeys = r.m.EncryptedDataKeys[:1]
@@ -88,6 +90,7 @@ func TestWrongResponsesOfReplicasAreCausesAndTheNextEntryIsTried(t *testing.T) {
 }
 
 func TestEntriesThatAreNoKeysOfReplicasAreSkipped(t *testing.T) {
+	t.Parallel()
 	r := newReplicas(t)
 	good := r.m.EncryptedDataKeys[0]
 	var before []keyprovider.EncryptedDataKey
@@ -106,6 +109,7 @@ func TestEntriesThatAreNoKeysOfReplicasAreSkipped(t *testing.T) {
 }
 
 func TestDiscoveryOfReplicasCallsNothingThatItsFilterForbids(t *testing.T) {
+	t.Parallel()
 	r := newReplicas(t)
 	for what, filter := range map[string]*kms.DiscoveryFilter{
 		"partition": {Partition: "aws-cn", Accounts: []string{kmstest.Account}},
@@ -119,6 +123,7 @@ func TestDiscoveryOfReplicasCallsNothingThatItsFilterForbids(t *testing.T) {
 }
 
 func TestReplicasEncryptAsOtherKeysDo(t *testing.T) {
+	t.Parallel()
 	r := newReplicas(t)
 	p := strict(t, r.options(), r.here...)
 	m := encrypt(t, p)
@@ -167,6 +172,7 @@ func TestReplicasEncryptAsOtherKeysDo(t *testing.T) {
 }
 
 func TestDiscoveryOfReplicasAsksInTheConfigsRegionIfNoneIsGiven(t *testing.T) {
+	t.Parallel()
 	r := newReplicas(t)
 	opts := r.options()
 	opts.Region = ""

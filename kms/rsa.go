@@ -28,17 +28,16 @@ import (
 // rsaProviderID is the provider ID of encrypted data keys under RSA keys of KMS.
 const rsaProviderID = "aws-kms-rsa"
 
-// RSAAlgorithm is the encryption algorithm of an [RSA]. The zero value is
-// invalid, as is any other that is not one of the constants. The hash of MGF1
-// is the same as that of OAEP.
+// RSAAlgorithm is the encryption algorithm of an [RSA] provider. The zero value is
+// invalid. MGF1 uses the same hash as OAEP.
 type RSAAlgorithm uint8
 
 const (
 	OAEPSHA1   RSAAlgorithm = iota + 1 // RSAES_OAEP_SHA_1
-	OAEPSHA256                         // RSAES_OAEP_SHA_256, to be preferred
+	OAEPSHA256                         // RSAES_OAEP_SHA_256; preferred
 )
 
-// String returns KMS's name, such as RSAES_OAEP_SHA_256.
+// String returns the name that KMS uses, such as RSAES_OAEP_SHA_256.
 func (a RSAAlgorithm) String() string {
 	switch a {
 	case OAEPSHA1:
@@ -56,22 +55,24 @@ func (a RSAAlgorithm) hash() hash.Hash {
 	return sha256.New()
 }
 
-// RSA protects data keys with an RSA key of KMS: whoever has the public key
-// encrypts, without a call, and KMS decrypts. It is a
-// [keyprovider.MasterKeyProvider] and its own only [keyprovider.MasterKey],
-// safe for concurrent use, and prints without credentials.
+// RSA protects data keys with an RSA key of KMS. Whoever has the public key encrypts,
+// without a call to KMS; KMS decrypts. It is a [keyprovider.MasterKeyProvider] and its
+// own only [keyprovider.MasterKey], safe for concurrent use, and prints without
+// credentials.
 //
-// It is not for suites that sign, the default one among them: anybody can have
-// the public key, so that the signature would prove nothing about who
-// encrypted. Encryption and decryption with such a suite fail; name one like
-// suite.AES256GCMHKDFSHA512CommitKey in EncryptOptions.Suite.
+// It refuses suites that sign, the default suite among them, on encryption and
+// decryption: anybody can have the public key, so a signature would prove nothing
+// about who encrypted. Set EncryptOptions.Suite to one that does not sign, such as
+// suite.AES256GCMHKDFSHA512CommitKey.
 //
-// KMS does not get the encryption context, and neither its policies nor
-// CloudTrail see it: a hash of it is encrypted together with the data key, and
-// compared after decryption. It is in the message all the same: use it for what
-// is not secret.
+// KMS does not get the encryption context, so neither key policies nor CloudTrail see
+// it. A hash of it is encrypted together with the data key, and compared after
+// decryption. The encryption context is stored in the message in clear, so it must not
+// be secret.
 //
-// It follows framework/aws-kms/aws-kms-rsa-keyring.md of the specification.
+// RSA follows the specification's [aws-kms-rsa-keyring].
+//
+// [aws-kms-rsa-keyring]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/aws-kms/aws-kms-rsa-keyring.md
 type RSA struct {
 	redacted
 	key       key
@@ -79,25 +80,23 @@ type RSA struct {
 	algorithm RSAAlgorithm
 }
 
-// NewRSA returns a provider for the RSA key of KMS with this ARN, whose usage
-// is to encrypt and decrypt. pub is its public key, which kms:GetPublicKey and
-// the console give and crypto/x509's ParsePKIXPublicKey reads; it is copied. It
-// must be of the KMS key, which nothing checks: what another one encrypted
-// cannot be decrypted.
+// NewRSA returns a provider for the RSA key with this ARN, whose usage is
+// ENCRYPT_DECRYPT. Its public key, pub, comes from kms:GetPublicKey or the console and
+// is parsed by x509.ParsePKIXPublicKey; NewRSA copies it. Nothing checks that pub is the
+// KMS key's public key: what is encrypted with another one cannot be decrypted.
 //
-// With a nil pub the provider decrypts only: its MasterKeys fails with
-// [keyprovider.ErrDecryptOnly]. A program that encrypts only needs no
-// credentials, as encryption calls nothing. Decryption calls Decrypt once for
-// each entry under the key until one succeeds.
+// If pub is nil, the provider decrypts only: its MasterKeys fails with
+// [keyprovider.ErrDecryptOnly]. A program that only encrypts needs no credentials.
+// Decryption calls Decrypt for one after the other of the entries under the key, until
+// one succeeds.
 //
-// Messages name the key's ARN. The replicas of a multi-Region key have the same
-// public key and decrypt for each other: the one given is called for entries
-// under any of them, whatever Options.MultiRegion is.
+// The replicas of a multi-Region key have the same public key and decrypt for each
+// other. The given replica is called for entries under any of them, whether
+// Options.MultiRegion is set or not.
 //
-// NewRSA itself calls nothing but, without Config and ClientFor, what
-// config.LoadDefaultConfig does. The context is for that only. It fails if the
-// ARN is not one of a key, if the algorithm is unknown, or if the public key is
-// not of 2048, 3072 or 4096 bits, as those of KMS are.
+// NewRSA makes no call to KMS. It uses ctx only for config.LoadDefaultConfig, if neither
+// Config nor ClientFor is set. It fails if keyARN is not the ARN of a key, if the
+// algorithm is invalid, or if pub is not of 2048, 3072 or 4096 bits.
 func NewRSA(ctx context.Context, keyARN string, pub *rsa.PublicKey, algorithm RSAAlgorithm, opts *Options) (*RSA, error) {
 	if algorithm != OAEPSHA1 && algorithm != OAEPSHA256 {
 		return nil, fmt.Errorf("kms: unknown %v", algorithm)
@@ -121,7 +120,7 @@ func copyPublicKey(pub *rsa.PublicKey) (*rsa.PublicKey, error) {
 		return nil, errors.New("no modulus")
 	}
 	if bits := pub.N.BitLen(); !rsaSize(bits/8) || bits%8 != 0 {
-		return nil, fmt.Errorf("%d bits; those of KMS have 2048, 3072 or 4096", bits)
+		return nil, fmt.Errorf("%d bits; RSA keys of KMS have 2048, 3072 or 4096", bits)
 	}
 	return x509.ParsePKCS1PublicKey(x509.MarshalPKCS1PublicKey(pub))
 }
@@ -146,7 +145,7 @@ func (p RSA) check(req *keyprovider.Request) error {
 	case !req.Suite.Valid():
 		return fmt.Errorf("%w: %v", format.ErrUnsupportedSuite, req.Suite)
 	case req.Suite.Signing():
-		return fmt.Errorf("%v: suite %v signs, which proves nothing if a public key encrypts; name one that does not, such as %v", p, req.Suite, suite.AES256GCMHKDFSHA512CommitKey)
+		return fmt.Errorf("%v: suite %v signs, which proves nothing where a public key encrypts; use one that does not sign, such as %v", p, req.Suite, suite.AES256GCMHKDFSHA512CommitKey)
 	}
 	return nil
 }
@@ -161,12 +160,12 @@ func (p RSA) checkEncrypt(req *keyprovider.Request) error {
 	return nil
 }
 
-// GenerateDataKey returns a random data key, encrypted.
+// GenerateDataKey returns a random data key and its encrypted form. It makes no call.
 func (p RSA) GenerateDataKey(ctx context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
 	return datakey.Generate(ctx, p, req)
 }
 
-// EncryptDataKey returns plaintext encrypted for the public key.
+// EncryptDataKey encrypts plaintext with the public key. It makes no call.
 func (p RSA) EncryptDataKey(_ context.Context, req *keyprovider.Request, plaintext []byte) (keyprovider.EncryptedDataKey, error) {
 	if err := p.checkEncrypt(req); err != nil {
 		return keyprovider.EncryptedDataKey{}, err
@@ -199,9 +198,9 @@ func digestContext(req *keyprovider.Request) ([]byte, error) {
 	return digest[:], nil
 }
 
-// DecryptDataKey asks KMS for the first of keys that is encrypted under the
-// provider's key, or under a replica of it, and that KMS decrypts. It fails if
-// the suite signs.
+// DecryptDataKey calls Decrypt for one after the other of keys that are under the
+// provider's key or a replica of it, until one succeeds. If none does, the error is a
+// [keyprovider.DecryptError]. It fails if the suite signs.
 func (p RSA) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
 	if err := p.check(req); err != nil {
 		return nil, err
@@ -230,9 +229,9 @@ func (p RSA) fits(edk *keyprovider.EncryptedDataKey) error {
 	case !p.key.arn.Matches(stored, true):
 		return fmt.Errorf("%v is not the provider's key", stored)
 	case p.pub != nil && size != p.pub.Size():
-		return fmt.Errorf("encrypted in %d bytes, this key encrypts in %d", size, p.pub.Size())
+		return fmt.Errorf("ciphertext of %d bytes; this key makes %d", size, p.pub.Size())
 	case !rsaSize(size):
-		return fmt.Errorf("encrypted in %d bytes, as by no RSA key of KMS", size)
+		return fmt.Errorf("ciphertext of %d bytes, which no RSA key of KMS makes", size)
 	}
 	return nil
 }

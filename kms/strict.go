@@ -11,8 +11,8 @@ import (
 	"github.com/esdk-go/esdk/kms/internal/arn"
 )
 
-// A Provider encrypts under given KMS keys and decrypts with these only. It is
-// a [keyprovider.MasterKeyProvider], safe for concurrent use, and prints
+// A Provider encrypts under the KMS keys given to [New] and decrypts with these keys
+// only. It is a [keyprovider.MasterKeyProvider], safe for concurrent use, and prints
 // without credentials.
 type Provider struct {
 	redacted
@@ -21,25 +21,22 @@ type Provider struct {
 	multiRegion bool
 }
 
-// New returns a provider for the given KMS keys. All of them protect new
-// messages: the first generates the data key, the others encrypt it. Any one
-// of them decrypts.
+// New returns a provider for the given KMS keys. All of them protect new messages:
+// the first generates the data key, the others encrypt it. Any one of them decrypts.
 //
-// A key can be given by its ARN, by its ID, by an alias (alias/NAME) or by an
-// alias ARN. Messages always name the key's ARN, and therefore only a key
-// given by its ARN decrypts; encrypt under an alias if it shall be free to
-// move to another key, and decrypt with the ARNs of all keys that it stood
-// for. A key is called in the Region that its ARN names, else in
-// Options.Region, else in that of the configuration.
+// A key is given by its ARN, its ID, an alias (alias/NAME) or an alias ARN. All of
+// these encrypt, but only a key ARN decrypts: messages name the ARN of the key, and an
+// alias can move to another key. To read what was encrypted under an alias, give the
+// ARNs of all keys that it has pointed to. A key is called in the Region that its ARN
+// names, or else in Options.Region, or else in the Region of the configuration.
 //
-// With Options.MultiRegion, a multi-Region key that is given by its ARN
-// decrypts what any of its replicas encrypted, in its own Region.
+// With Options.MultiRegion, a multi-Region key given by its ARN also decrypts what its
+// replicas encrypted, by a call in its own Region.
 //
-// New calls nothing but, without Config and ClientFor, what
-// config.LoadDefaultConfig does. The context is for that only. It fails if no
-// key is given, if a key is given twice, if an identifier is malformed or its
-// Region unknown, or, with Options.MultiRegion, if two keys are replicas of
-// one.
+// New makes no call to KMS. It uses ctx only for config.LoadDefaultConfig, if neither
+// Config nor ClientFor is set. It fails if there is no key or the same key twice, if a
+// key is malformed or its Region unknown, or, with Options.MultiRegion, if two keys
+// are replicas of one key.
 func New(ctx context.Context, keyIDs []string, opts *Options) (*Provider, error) {
 	if len(keyIDs) == 0 {
 		return nil, errors.New("kms: no key IDs; to decrypt with whatever key a message names, use NewDiscovery")
@@ -74,8 +71,7 @@ func New(ctx context.Context, keyIDs []string, opts *Options) (*Provider, error)
 	return p, nil
 }
 
-// MasterKeys returns the provider's keys in the order in which New was given
-// them.
+// MasterKeys returns the provider's keys in the order given to New.
 func (p *Provider) MasterKeys(context.Context, *keyprovider.Request) ([]keyprovider.MasterKey, error) {
 	keys := make([]keyprovider.MasterKey, len(p.keys))
 	for i, id := range p.keys {
@@ -84,8 +80,9 @@ func (p *Provider) MasterKeys(context.Context, *keyprovider.Request) ([]keyprovi
 	return keys, nil
 }
 
-// DecryptDataKey asks KMS for the first of keys that is encrypted under one of
-// the provider's keys and that KMS decrypts.
+// DecryptDataKey calls Decrypt for one after the other of keys that are under one of
+// the provider's keys, until one succeeds. If none does, the error is a
+// [keyprovider.DecryptError].
 func (p *Provider) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
 	key, err := p.service.decryptFirst(ctx, p.String(), req, keys, p.choose)
 	if failure, ok := err.(*keyprovider.DecryptError); ok {

@@ -167,6 +167,7 @@ func (c *vectorCase) try(t *testing.T, s *kmstest.Server, m *vectors.Message) {
 }
 
 func TestVectorEntriesAreChosenSkippedAndReported(t *testing.T) {
+	t.Parallel()
 	messages := vectors.PythonMessages(t)
 	require.Len(t, messages, 360)
 	for _, m := range vectors.NetMessages(t) {

@@ -21,6 +21,7 @@ import (
 // A thousand messages that need the same branch key, which is not there, ask
 // the store once each way.
 func TestColdCacheAsksTheStoreOnce(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		s := newBranchKeys("key")
 		version := s.active("key")
@@ -56,6 +57,7 @@ func TestColdCacheAsksTheStoreOnce(t *testing.T) {
 // Each waits until its own ctx is done; if the one who asks gives up, the next
 // one asks; other errors are that of all who waited, and not kept.
 func TestProviderWaitersHaveTheirOwnContexts(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		s := newBranchKeys("key")
 		s.latency = 20 * time.Millisecond
@@ -104,6 +106,7 @@ func TestProviderWaitersHaveTheirOwnContexts(t *testing.T) {
 // A branch key is used until MaxAge and not longer, each way; the new version
 // then is the one that encrypts.
 func TestProviderExpiresAtMaxAge(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		s := newBranchKeys("key")
 		first := s.active("key")
@@ -139,6 +142,7 @@ func TestProviderExpiresAtMaxAge(t *testing.T) {
 // Near the end one message asks again while the others use what there is, also
 // while the store is down.
 func TestProviderRefreshesBeforeTheEnd(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		s := newBranchKeys("key")
 		s.latency = 20 * time.Millisecond
@@ -182,6 +186,7 @@ func TestProviderRefreshesBeforeTheEnd(t *testing.T) {
 // logical name and branch key are equal, and only then, each within its own
 // MaxAge.
 func TestProvidersShareEntries(t *testing.T) {
+	t.Parallel()
 	bubble(t, func(t *testing.T) {
 		store := keyprovider.NewCacheStore(100)
 		defer store.Purge()
@@ -225,6 +230,7 @@ func TestProvidersShareEntries(t *testing.T) {
 // A CacheStore can hold branch keys and data keys: they never meet, also at
 // equal partitions.
 func TestProviderSharesTheStoreOfDataKeys(t *testing.T) {
+	t.Parallel()
 	s := newBranchKeys("key")
 	store := keyprovider.NewCacheStore(100)
 	p := newProvider(t, s, hierarchical.Options{CacheStore: store, Partition: "a"})
@@ -265,6 +271,7 @@ func TestProviderSharesTheStoreOfDataKeys(t *testing.T) {
 
 // The one that was not used for the longest time makes room.
 func TestProviderHoldsMaxEntries(t *testing.T) {
+	t.Parallel()
 	s := newBranchKeys("1", "2", "3")
 	p := newProvider(t, s, hierarchical.Options{MaxEntries: 2, BranchKeyIDFor: func(_ context.Context, ec map[string]string) (string, error) { return ec["id"], nil }})
 	use := func(id string) { generated(t, p, map[string]string{"id": id}) }
@@ -293,6 +300,7 @@ func TestProviderHoldsMaxEntries(t *testing.T) {
 }
 
 func TestStatsCount(t *testing.T) {
+	t.Parallel()
 	require.Equal(t, hierarchical.Stats{}, new(hierarchical.Provider).Stats())
 	bubble(t, func(t *testing.T) {
 		s := newBranchKeys("key")

@@ -17,6 +17,7 @@ import (
 
 // The identifiers are hashes of bytes that are written out here.
 func TestBranchKeyIdentifiersFollowTheFormulas(t *testing.T) {
+	t.Parallel()
 	version, err := uuid.Parse("01234567-89ab-cdef-0123-456789abcdef")
 	require.NoError(t, err)
 	for _, test := range []struct {
@@ -36,6 +37,7 @@ func TestBranchKeyIdentifiersFollowTheFormulas(t *testing.T) {
 
 // The formulas do not delimit all their parts: the lengths do.
 func TestBranchKeyIdentifiersKeepPartsApart(t *testing.T) {
+	t.Parallel()
 	var version uuid.UUID
 	ids := map[cache.ID]string{}
 	for _, parts := range [][3]string{{"a", "b", "c"}, {"a\x00b", "", "c"}, {"a", "b\x00c", ""}, {"", "a\x00b", "c"}, {"a", "", "b\x00c"}, {"a", "b", "c\x00" + version.String()}} {
@@ -51,6 +53,7 @@ func TestBranchKeyIdentifiersKeepPartsApart(t *testing.T) {
 
 // The partition is what the caller named, or 16 bytes of a random UUID.
 func TestPartitions(t *testing.T) {
+	t.Parallel()
 	create := func(partition string) *Provider {
 		p, err := New(nameOnly{}, Options{BranchKeyID: "key", MaxAge: time.Hour, Partition: partition})
 		require.NoError(t, err)
@@ -74,6 +77,7 @@ func (nameOnly) LogicalName() string { return "store" }
 
 // What is not set is what the specification has.
 func TestDefaults(t *testing.T) {
+	t.Parallel()
 	require.Equal(t, 1000, cache.DefaultCapacity)
 	for set, want := range map[time.Duration]time.Duration{0: 10 * time.Second, -1: 0, time.Minute: time.Minute} {
 		p, err := New(nameOnly{}, Options{BranchKeyID: "key", MaxAge: time.Hour, GracePeriod: set})
@@ -94,6 +98,7 @@ func settings(v *cache.View) string {
 }
 
 func TestCachedBranchKeysAreCleared(t *testing.T) {
+	t.Parallel()
 	k := &branchKey{material: [branchKeySize]byte{1, 31: 2}}
 	call := &branchKeyCall{}
 	require.True(t, call.Take(k))
@@ -105,6 +110,7 @@ func TestCachedBranchKeysAreCleared(t *testing.T) {
 
 // Entries that are no branch keys, or of another version, are not for a call.
 func TestBranchKeyCallsTakeOnlyTheirs(t *testing.T) {
+	t.Parallel()
 	require.False(t, (&branchKeyCall{}).Take(other{}))
 	require.False(t, (&branchKeyCall{version: &uuid.UUID{1}}).Take(&branchKey{version: uuid.UUID{2}}))
 	require.True(t, (&branchKeyCall{version: &uuid.UUID{1}}).Take(&branchKey{version: uuid.UUID{1}}))
@@ -117,6 +123,7 @@ func (other) Clear() {}
 // If the entry is not for the call, the store is asked: nothing is wrapped
 // under a key that was not found.
 func TestProviderAsksTheStoreIfTheEntryIsOfAnotherKind(t *testing.T) {
+	t.Parallel()
 	shared := keyprovider.NewCacheStore(10)
 	p, err := New(oneKey{}, Options{BranchKeyID: "key", MaxAge: time.Hour, Partition: "p", CacheStore: shared})
 	require.NoError(t, err)

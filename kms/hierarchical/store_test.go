@@ -16,6 +16,7 @@ import (
 
 // What is wrong with the answer of a store is an error, and not used.
 func TestNoStoreIsTrusted(t *testing.T) {
+	t.Parallel()
 	wrong := map[string]func(*hierarchical.BranchKey) *hierarchical.BranchKey{
 		"neither a branch key nor an error": func(*hierarchical.BranchKey) *hierarchical.BranchKey { return nil },
 		`another branch key, "key2"`:        func(k *hierarchical.BranchKey) *hierarchical.BranchKey { k.ID = "key2"; return k },
@@ -74,6 +75,7 @@ func TestNoStoreIsTrusted(t *testing.T) {
 // A store that keeps what it returned, which was cleared, would have data keys
 // wrapped under zeros, that is under a key that everybody knows.
 func TestProviderRefusesClearedBranchKeys(t *testing.T) {
+	t.Parallel()
 	s := newBranchKeys("key")
 	kept, err := s.BranchKeyStore.ActiveBranchKey(t.Context(), "key")
 	require.NoError(t, err)
@@ -93,6 +95,7 @@ func TestProviderRefusesClearedBranchKeys(t *testing.T) {
 
 // What the store gave is cleared, whether it was good or not.
 func TestProviderClearsBranchKeys(t *testing.T) {
+	t.Parallel()
 	s := newBranchKeys("key")
 	p := newProvider(t, s, hierarchical.Options{})
 	key := generated(t, p, nil)
@@ -107,6 +110,7 @@ func TestProviderClearsBranchKeys(t *testing.T) {
 }
 
 func TestProviderKeepsTheErrorsOfStores(t *testing.T) {
+	t.Parallel()
 	s := newBranchKeys("key")
 	p := newProvider(t, s, hierarchical.Options{})
 	good := generated(t, p, nil)
@@ -134,6 +138,7 @@ func TestProviderKeepsTheErrorsOfStores(t *testing.T) {
 
 // A ctx that ends while the store is asked is no fault of the message.
 func TestProviderEndsWithItsContext(t *testing.T) {
+	t.Parallel()
 	s := newBranchKeys("key")
 	p := newProvider(t, s, hierarchical.Options{})
 	good := generated(t, p, nil)
@@ -157,6 +162,7 @@ func TestProviderEndsWithItsContext(t *testing.T) {
 }
 
 func TestBranchKeysPrintNowhere(t *testing.T) {
+	t.Parallel()
 	s := newBranchKeys()
 	s.Add(knownKey)
 	p := newProvider(t, s, hierarchical.Options{BranchKeyID: "größe"})

@@ -19,6 +19,7 @@ import (
 // Whatever somebody who can write to the table does to an item, KMS refuses it
 // or the store does.
 func TestAlteredItemsAreRefused(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		s := e.created(t)
 		id := createKey(t, s, map[string]string{"department": "admin"})
@@ -77,6 +78,7 @@ func TestAlteredItemsAreRefused(t *testing.T) {
 // Items that are no records, however they came about, are refused before KMS is
 // asked, and never panic.
 func TestMalformedItemsAreRefusedWithoutACall(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	s := e.created(t)
 	id := createKey(t, s, nil)
@@ -190,6 +192,7 @@ func TestMalformedItemsAreRefusedWithoutACall(t *testing.T) {
 func second[T any](_ T, err error) error { return err }
 
 func TestAnErrorOfDynamoDBIsWithinReach(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	s := e.created(t)
 	id := createKey(t, s, nil)

@@ -6,27 +6,25 @@ import (
 	"fmt"
 )
 
-// The causes of errors that programs can act on, besides
-// hierarchical.ErrBranchKeyNotFound and those of the AWS SDK.
+// Operations of a [Store] fail with an [Error] that wraps one of these,
+// [hierarchical.ErrBranchKeyNotFound], or an error of the AWS SDK.
 var (
-	// ErrKeyExists is the error of CreateKey with an ID that is in use.
+	// ErrKeyExists: CreateKey was called with an ID that is in use.
 	ErrKeyExists = errors.New("the branch key exists already")
-	// ErrConflict is the error of RotateKey and CreateKey if something else
-	// changed the branch key at the same time, most likely another RotateKey.
-	// Nothing was written.
+	// ErrConflict: something else changed the branch key while RotateKey or CreateKey
+	// did, most likely another RotateKey. Nothing was written; try again if needed.
 	ErrConflict = errors.New("the branch key was changed at the same time")
-	// ErrReadOnly is the error of CreateKey and RotateKey in discovery.
-	ErrReadOnly = errors.New("discovery reads only")
-	// ErrRecord is the error of an item that is no record of a branch key.
+	// ErrReadOnly: CreateKey or RotateKey was called on a store with Discovery.
+	ErrReadOnly = errors.New("a store with discovery only reads")
+	// ErrRecord: an item of the table is not a well-formed record of a branch key.
 	ErrRecord = errors.New("malformed record")
-	// ErrTable is the error of a table that is no table of branch keys.
+	// ErrTable: the table exists, but its key schema is not that of branch keys.
 	ErrTable = errors.New("the table has another key schema")
 )
 
-// An Error is an operation of a [Store] that failed. A call to KMS that failed
-// or whose response was wrong is within it as a *kms.KeyError, and what the AWS
-// SDK returned, such as a *types.ProvisionedThroughputExceededException, is
-// within reach of errors.As.
+// An Error says which operation of a [Store] failed. Use errors.As to find a
+// *kms.KeyError, if a call to KMS failed or its response was wrong, or what the AWS SDK
+// returned, such as a *types.ProvisionedThroughputExceededException.
 type Error struct {
 	Op    string // the method of Store, such as RotateKey
 	Table string
@@ -51,8 +49,8 @@ func (s *Store) fail(op, id string, err error) error {
 
 var errNotMade = errors.New("the store was not made by New")
 
-// call returns what the client says to one request. Once ctx is done its error
-// takes the place of that.
+// call returns the client's response to one request. If ctx is done, ctx.Err() takes
+// precedence over the client's error.
 func call[Output any](ctx context.Context, request func() (*Output, error)) (*Output, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err

@@ -1,11 +1,6 @@
-// Package keystore keeps branch keys in a DynamoDB table, encrypted by AWS KMS.
-//
-// A branch key wraps the data keys of many messages in the program, without a
-// call to KMS for each. It has versions: [Store.RotateKey] makes a new one,
-// which encrypts from then on, and the earlier ones stay for decryption. A
-// [Store] is a hierarchical.Store, what a hierarchical provider takes its
-// branch keys from. The AWS Encryption SDKs and the AWS Database Encryption SDK
-// can share a table.
+// Package keystore keeps branch keys in a DynamoDB table, encrypted by AWS KMS. A
+// [Store] is a [hierarchical.Store]: a hierarchical provider reads its branch keys from
+// it. The AWS Encryption SDKs and the AWS Database Encryption SDK can share a table.
 //
 //	store, err := keystore.New(ctx, keystore.Options{
 //		Table:       "BranchKeys",
@@ -13,27 +8,63 @@
 //		KeyARN:      keyARN,
 //	})
 //	...
-//	tableARN, err := store.CreateTable(ctx)       // once
-//	id, err := store.CreateKey(ctx, "", nil)      // once for each tenant, or team
-//	err = store.RotateKey(ctx, id)                // now and then
-//	key, err := store.ActiveBranchKey(ctx, id)    // the provider does this
+//	provider, err := hierarchical.New(store, hierarchical.Options{BranchKeyID: id, MaxAge: 10 * time.Minute})
 //
-// What each operation must be allowed to do, on the table (dynamodb:) and on
-// the KMS key (kms:):
+// # Setting up
+//
+// Whoever administers keys creates the table once, and a branch key for each tenant or
+// team, and rotates the keys now and then:
+//
+//	tableARN, err := store.CreateTable(ctx)
+//	id, err := store.CreateKey(ctx, "tenant-42", map[string]string{"tenant": "42"})
+//	err = store.RotateKey(ctx, id)
+//
+// Messages store the ID and the version of their branch key. A rotation makes a new
+// version, which encrypts from then on; the earlier versions stay in the table and
+// decrypt old messages.
+//
+// Turn on point-in-time recovery and deletion protection for the table. Without the
+// table, no message under its keys can be read. Without the logical name neither,
+// because it is bound to every key: keep it, also when the table is restored under
+// another name.
+//
+// # KMS keys
+//
+// With Options.KeyARN, one KMS key protects all branch keys. With MultiRegion, the
+// replicas of a multi-Region key count as that key, so that programs in several
+// Regions can each call their own. Options.Discovery uses the KMS key that each item of
+// the table names; such a store only reads.
+//
+// # Permissions
+//
+// Each operation needs these, on the table (dynamodb:) and on the KMS key (kms:):
 //
 //	CreateTable                        dynamodb:DescribeTable, dynamodb:CreateTable
 //	CreateKey                          dynamodb:PutItem, kms:GenerateDataKeyWithoutPlaintext,
 //	                                   kms:ReEncryptFrom, kms:ReEncryptTo
-//	RotateKey                          what CreateKey needs, dynamodb:GetItem
+//	RotateKey                          those of CreateKey, and dynamodb:GetItem
 //	ActiveBranchKey, BranchKeyVersion,
 //	BeaconKey                          dynamodb:GetItem, kms:Decrypt
 //
-// Programs that encrypt and decrypt need what stands last only. Who may write
-// to the table can undo a rotation by putting an earlier item back, but can
-// make no keys without the right to use the KMS key: KMS authenticates every
-// attribute of an item. [Options.Discovery] gives that up.
+// Programs that encrypt and decrypt messages need only those of the last row.
 //
-// The package follows framework/branch-key-store.md of the specification.
+// KMS authenticates every attribute of an item. Whoever can write to the table, but not
+// use the KMS key, can make no branch keys; they can undo a rotation by putting an
+// earlier item back. With Discovery, they can also put in branch keys under a KMS key of
+// their own.
+//
+// # Global tables
+//
+// Reads are consistent: a version is found as soon as it was written. In a DynamoDB
+// global table that holds only within one Region. In other Regions a new version is
+// found a moment later, and messages under it cannot be read until then. Create and
+// rotate keys in one Region only: of two calls in two Regions at the same time neither
+// fails, and a beacon key that both created is lost. Global tables with strong
+// consistency have no transactions, so keys cannot be created or rotated there.
+//
+// The package follows the specification's [branch-key-store].
+//
+// [branch-key-store]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/branch-key-store.md
 package keystore
 
 import (
@@ -57,8 +88,8 @@ import (
 	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
-// DynamoDBAPI is what a store calls: methods of the AWS SDK's
-// *dynamodb.Client. They may be called concurrently.
+// DynamoDBAPI has the methods of the AWS SDK's *dynamodb.Client that a store calls.
+// They may be called concurrently.
 type DynamoDBAPI interface {
 	DescribeTable(context.Context, *dynamodb.DescribeTableInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeTableOutput, error)
 	CreateTable(context.Context, *dynamodb.CreateTableInput, ...func(*dynamodb.Options)) (*dynamodb.CreateTableOutput, error)
@@ -66,69 +97,61 @@ type DynamoDBAPI interface {
 	TransactWriteItems(context.Context, *dynamodb.TransactWriteItemsInput, ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error)
 }
 
-// KMSAPI is what a store calls: methods of the AWS SDK's *kms.Client. They may
-// be called concurrently.
+// KMSAPI has the methods of the AWS SDK's *kms.Client that a store calls. They may be
+// called concurrently.
 type KMSAPI interface {
 	GenerateDataKeyWithoutPlaintext(context.Context, *awskms.GenerateDataKeyWithoutPlaintextInput, ...func(*awskms.Options)) (*awskms.GenerateDataKeyWithoutPlaintextOutput, error)
 	ReEncrypt(context.Context, *awskms.ReEncryptInput, ...func(*awskms.Options)) (*awskms.ReEncryptOutput, error)
 	Decrypt(context.Context, *awskms.DecryptInput, ...func(*awskms.Options)) (*awskms.DecryptOutput, error)
 }
 
-// Options are settings of a [Store]. Table, LogicalName, and KeyARN or
-// Discovery are required.
+// Options are the settings of a [Store]. Table and LogicalName are required, and exactly
+// one of KeyARN and Discovery.
 type Options struct {
 	// Table is the name of the DynamoDB table, or its ARN.
 	Table string
-	// LogicalName is bound to every branch key, and all programs that share
-	// them must use the same one. It is often the table's first name, which
-	// it remains when the table is restored from a backup under another.
+	// LogicalName is bound to every branch key. All programs that share the table
+	// must use the same one. It is often the first name of the table, and must stay
+	// the same when the table is restored from a backup under another name.
 	LogicalName string
 
-	// KeyARN is the KMS key that protects the branch keys; an alias is refused.
-	// Only items under this very key are used or, with MultiRegion, those under
-	// a replica of it.
+	// KeyARN is the ARN of the KMS key that protects the branch keys; an alias is
+	// refused. Only items under this key are used or, with MultiRegion, also those
+	// under a replica of it.
 	KeyARN string
-	// Discovery, instead of KeyARN, uses the key that each item names, anybody's
-	// account included if the credentials can use that key: who may write to
-	// the table can then make the program encrypt under a key of their own.
-	// Such a store reads only. With MultiRegion the replica in Region is called
-	// for multi-Region keys.
+	// Discovery, instead of KeyARN, uses the KMS key that each item names, in any
+	// account, if the credentials can use that key. Whoever can write to the table
+	// can then make the program encrypt under a key of their own. Such a store only
+	// reads. With MultiRegion, multi-Region keys are called at their replica in
+	// Region.
 	Discovery bool
 	// MultiRegion treats the replicas of a multi-Region key as one key.
 	MultiRegion bool
-	// Region is, for Discovery, where KMS is called: other keys than this
-	// Region's cannot be used. Empty means that of Config. It must be empty
-	// with KeyARN, which names the Region.
+	// Region is where Discovery calls KMS; keys in other Regions cannot be used.
+	// Empty means the Region of Config. It must be empty if KeyARN, which names its
+	// Region, is set.
 	Region string
 
-	// ID names the store in its Info, and nowhere else. Empty means a new UUID.
+	// ID is the ID in the store's Info. Nothing else uses it. Empty means a new UUID.
 	ID string
-	// GrantTokens are sent with every call of KMS.
+	// GrantTokens are sent with every call to KMS.
 	GrantTokens []string
 
-	// Config is the AWS configuration from which missing clients are made, for
-	// the Region of the key or else for Region. It is copied. Nil means that of
-	// config.LoadDefaultConfig: the environment and the shared files.
+	// Config is the AWS configuration from which missing clients are made, for the
+	// Region of KeyARN, or else for Region. It is copied. Nil means the configuration
+	// of config.LoadDefaultConfig.
 	Config *aws.Config
-	// KMS is the client for AWS KMS, of the Region of the key or of Region. Nil
-	// means one made from Config.
+	// KMS is the client for KMS, in the Region of KeyARN or in Region. Nil means one
+	// made from Config.
 	KMS KMSAPI
-	// DynamoDB is the client for the table, whose Region can be another. Nil
-	// means one made from Config.
+	// DynamoDB is the client for the table, which can be in another Region. Nil means
+	// one made from Config.
 	DynamoDB DynamoDBAPI
 }
 
-// A Store is a branch key store. It is a [hierarchical.Store], safe for
-// concurrent use. It keeps no keys: each call reads the table and calls KMS.
-// Items are read consistently, so that a version that was written is found at
-// once. It prints without credentials.
-//
-// In a DynamoDB global table that holds within one Region. In others a new
-// version is found a moment later, and messages under it cannot be read before.
-// Of two calls in two Regions at the same time, neither is told of the other, and
-// a beacon key that both created is lost: create and rotate keys in one Region.
-// Global tables of strong consistency have no transactions, so that nothing can
-// be created or rotated there.
+// A Store is a branch key store on a DynamoDB table. It is a [hierarchical.Store], safe
+// for concurrent use, and prints without credentials. It caches nothing: each call reads
+// the table and calls KMS.
 type Store struct {
 	redacted
 	info Info
@@ -154,15 +177,15 @@ type Info struct {
 	KeyARN      string // empty for discovery
 	Discovery   bool
 	MultiRegion bool
-	Region      string // of the key, or where discovery calls KMS; empty if only the client knows
+	Region      string // of the key, or where discovery calls KMS; empty if only the given client has it
 }
 
-// New returns the store on a table, which need not exist yet. It calls nothing
-// but, if a client is to be made and there is no Config, what
-// config.LoadDefaultConfig does. The context is for that only.
+// New returns the store on a table, which need not exist yet. It makes no call to
+// DynamoDB or KMS. It uses ctx only for config.LoadDefaultConfig, if there is no Config
+// and a client is to be made.
 //
-// It fails if a required option is missing, KeyARN is not the ARN of a key,
-// options contradict each other, or discovery has no Region but needs it.
+// It fails if a required option is missing, if KeyARN is not the ARN of a key, if options
+// contradict each other, or if Discovery needs a Region and there is none.
 func New(ctx context.Context, opts Options) (*Store, error) {
 	s, err := newStore(ctx, &opts)
 	if err != nil {
@@ -252,7 +275,7 @@ func (o *Options) check() (arn.ARN, error) {
 	case o.DynamoDB != nil && provider.IsNil(o.DynamoDB):
 		return arn.ARN{}, errors.New("Options.DynamoDB is a nil pointer")
 	case o.Config != nil && o.KMS != nil && o.DynamoDB != nil:
-		return arn.ARN{}, errors.New("Options.Config has no use beside both clients")
+		return arn.ARN{}, errors.New("Options.Config is set beside both clients, and has no use")
 	}
 	switch {
 	case o.KeyARN == "" && !o.Discovery:
@@ -273,7 +296,7 @@ func (o *Options) check() (arn.ARN, error) {
 	return key, nil
 }
 
-// Info returns the configuration of the store, in memory of its own.
+// Info returns the configuration of the store. The caller may change the result.
 func (s *Store) Info() Info {
 	info := s.info
 	info.GrantTokens = slices.Clone(info.GrantTokens)

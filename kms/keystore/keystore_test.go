@@ -24,6 +24,7 @@ import (
 const keyARN = "arn:aws:kms:eu-west-1:111122223333:key/mrk-1234abcd12ab34cd56ef1234567890ab"
 
 func TestOptionsThatAreMissingOrContradictEachOtherAreRefused(t *testing.T) {
+	t.Parallel()
 	cfg := &aws.Config{Region: "us-east-1"}
 	for want, alter := range map[string]func(o *keystore.Options){
 		"Options.Table is empty":                                        func(o *keystore.Options) { o.Table = "" },
@@ -44,7 +45,7 @@ func TestOptionsThatAreMissingOrContradictEachOtherAreRefused(t *testing.T) {
 		"Options.GrantTokens has an empty token":                        func(o *keystore.Options) { o.GrantTokens = []string{"a", ""} },
 		"Options.KMS is a nil pointer":                                  func(o *keystore.Options) { o.KMS = (*awskms.Client)(nil) },
 		"Options.DynamoDB is a nil pointer":                             func(o *keystore.Options) { o.DynamoDB = (*dynamodb.Client)(nil) },
-		"Options.Config has no use beside both clients":                 func(o *keystore.Options) { o.KMS, o.DynamoDB = awskms.New(awskms.Options{}), newFake() },
+		"Options.Config is set beside both clients":                     func(o *keystore.Options) { o.KMS, o.DynamoDB = awskms.New(awskms.Options{}), newFake() },
 	} {
 		opts := keystore.Options{Table: "BranchKeys", LogicalName: "orders", KeyARN: keyARN, Config: cfg}
 		alter(&opts)
@@ -61,6 +62,7 @@ func multiRegionDiscoveryWithClients(o *keystore.Options) {
 }
 
 func TestInfoIsWhatTheStoreWasMadeWith(t *testing.T) {
+	t.Parallel()
 	opts := keystore.Options{
 		Table: "arn:aws:dynamodb:eu-west-1:111122223333:table/BranchKeys", LogicalName: "orders", KeyARN: keyARN, MultiRegion: true,
 		ID: "mine", GrantTokens: []string{"token"}, Config: &aws.Config{Region: "us-east-1"},
@@ -134,6 +136,7 @@ func TestMissingClientsAreMadeForTheRightRegion(t *testing.T) {
 }
 
 func TestStoresAndKeysPrintWithoutSecrets(t *testing.T) {
+	t.Parallel()
 	s := store(t, keystore.Options{Table: "BranchKeys", LogicalName: "orders", KeyARN: keyARN, GrantTokens: []string{"secret"}, Config: &aws.Config{Region: "us-east-1"}})
 	key := keystore.BeaconKey{ID: "id", EncryptionContext: map[string]string{"a": "b"}, Material: []byte("secret")}
 	for v, want := range map[any]string{s: `branch key store \"orders\" on table BranchKeys`, &key: `(redacted)`} {
@@ -150,6 +153,7 @@ func TestStoresAndKeysPrintWithoutSecrets(t *testing.T) {
 }
 
 func TestAZeroStoreFailsWithoutAPanic(t *testing.T) {
+	t.Parallel()
 	var s keystore.Store
 	for _, err := range []error{
 		second(s.CreateTable(t.Context())), second(s.CreateKey(t.Context(), "", nil)), s.RotateKey(t.Context(), "id"),
@@ -160,6 +164,7 @@ func TestAZeroStoreFailsWithoutAPanic(t *testing.T) {
 }
 
 func TestADoneContextEndsEveryOperation(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	s := e.created(t)
 	id := createKey(t, s, nil)
@@ -214,6 +219,7 @@ func (l *liar) ReEncrypt(ctx context.Context, in *awskms.ReEncryptInput, opts ..
 }
 
 func TestWrongAnswersOfKMSAreErrors(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	id := createKey(t, e.created(t), nil)
 	l := &liar{KMSAPI: awskms.NewFromConfig(*e.kms.Config())}

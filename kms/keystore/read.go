@@ -12,10 +12,10 @@ import (
 	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
-// ActiveBranchKey returns the version of the branch key that encrypts now. It
-// fails with [hierarchical.ErrBranchKeyNotFound] if there is no such key, with
-// [ErrRecord] if its item is malformed, and with a [kms.KeyError] if KMS does
-// not decrypt it; an item that was altered KMS refuses.
+// ActiveBranchKey returns the active version of the branch key: the one that encrypts.
+// It fails with [hierarchical.ErrBranchKeyNotFound] if there is no such key, with
+// [ErrRecord] if its item is malformed, and with a [kms.KeyError] if KMS does not decrypt
+// it, which is so if the item was altered or the LogicalName is another one.
 func (s *Store) ActiveBranchKey(ctx context.Context, id string) (*hierarchical.BranchKey, error) {
 	key, err := s.branchKey(ctx, id, typeActive)
 	if err != nil {
@@ -24,8 +24,8 @@ func (s *Store) ActiveBranchKey(ctx context.Context, id string) (*hierarchical.B
 	return key, nil
 }
 
-// BranchKeyVersion returns the given version of the branch key, a UUID in lower
-// case. It fails as ActiveBranchKey does.
+// BranchKeyVersion returns the given version, a UUID in lower case, of the branch key. It
+// fails as ActiveBranchKey does.
 func (s *Store) BranchKeyVersion(ctx context.Context, id, version string) (*hierarchical.BranchKey, error) {
 	var key *hierarchical.BranchKey
 	_, err := uuid.Parse(version)
@@ -50,14 +50,14 @@ func (s *Store) branchKey(ctx context.Context, id, typ string) (*hierarchical.Br
 	return &hierarchical.BranchKey{ID: id, Version: r.version(), EncryptionContext: r.custom(), Material: material}, nil
 }
 
-// A BeaconKey is the secret from which the AWS Database Encryption SDK derives
-// the keys of its searchable beacons. It has no versions. Messages do not use
-// it. It prints redacted, as a [hierarchical.BranchKey] does.
+// A BeaconKey is the secret from which the AWS Database Encryption SDK derives the keys of
+// its searchable beacons. It has no versions, and messages do not use it. It prints
+// redacted, as a [hierarchical.BranchKey] does.
 type BeaconKey struct {
 	redacted
 	ID                string            // of the branch key that it was created with
 	EncryptionContext map[string]string // the pairs that were bound to both
-	Material          []byte            // 32 bytes; whoever receives them owns them
+	Material          []byte            // 32 secret bytes, which the caller owns
 }
 
 // BeaconKey returns the beacon key that was created with the branch key. It

@@ -10,6 +10,7 @@ import (
 
 // Creation times are in UTC, with all six digits, wherever the program runs.
 func TestCreationTimesAreOfOneForm(t *testing.T) {
+	t.Parallel()
 	here := time.FixedZone("east", 2*60*60+30*60)
 	for want, when := range map[string]time.Time{
 		"2023-06-03T22:33:29.358000Z": time.Date(2023, 6, 4, 1, 3, 29, 358e6, here),
@@ -22,6 +23,7 @@ func TestCreationTimesAreOfOneForm(t *testing.T) {
 
 // Attributes that are nil pointers, which no server sends, are refused too.
 func TestNilAttributesAreRefused(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{attrEnc, attrHierarchy, attrID, "note"} {
 		for _, value := range []types.AttributeValue{
 			nil, (*types.AttributeValueMemberB)(nil), (*types.AttributeValueMemberN)(nil), (*types.AttributeValueMemberS)(nil),

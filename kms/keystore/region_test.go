@@ -30,6 +30,7 @@ func use(s *kmstest.Server) (keys, regions []string) {
 }
 
 func TestReplicasAreOneKeyOnlyWithMultiRegion(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		replicas := e.kms.CreateMultiRegionKey("us-east-1", "eu-west-1")
 		e.key = replicas[0]
@@ -71,6 +72,7 @@ func TestReplicasAreOneKeyOnlyWithMultiRegion(t *testing.T) {
 }
 
 func TestItemsUnderOtherKeysAreRefused(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		id := createKey(t, e.created(t), nil)
 		for _, multiRegion := range []bool{false, true} {
@@ -95,6 +97,7 @@ func TestItemsUnderOtherKeysAreRefused(t *testing.T) {
 }
 
 func TestDiscoveryReadsWithTheKeysThatItemsName(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		replicas := e.kms.CreateMultiRegionKey("us-east-1", "eu-west-1")
 		single := e.key
@@ -148,6 +151,7 @@ func TestDiscoveryReadsWithTheKeysThatItemsName(t *testing.T) {
 
 // What the doc of Options.Discovery warns of, and KeyARN prevents.
 func TestDiscoveryTakesKeysOfAnybody(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		ours := e.created(t)
 		e.key = e.kms.CreateKeyIn("999999999999", "us-east-1")
@@ -162,6 +166,7 @@ func TestDiscoveryTakesKeysOfAnybody(t *testing.T) {
 }
 
 func TestDiscoveryWritesNothing(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		id := createKey(t, e.created(t), nil)
 		before := e.items(t, id)
@@ -183,6 +188,7 @@ func TestDiscoveryWritesNothing(t *testing.T) {
 }
 
 func TestDiscoveryRefusesAliases(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		s := e.created(t)
 		id := createKey(t, s, nil)

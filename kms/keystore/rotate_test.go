@@ -20,6 +20,7 @@ import (
 )
 
 func TestRotateKeyKeepsEarlierVersions(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		e.created(t)
 		opts := e.options()
@@ -100,6 +101,7 @@ func requireRotated(t *testing.T, e *endpoint, id string, before []item) {
 
 // A store whose DynamoDB lets another rotation happen just before a write.
 func TestARotationInBetweenIsAConflict(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		other := e.created(t)
 		id := createKey(t, other, nil)
@@ -129,6 +131,7 @@ func TestARotationInBetweenIsAConflict(t *testing.T) {
 }
 
 func TestKeysRotateAndAreReadAtTheSameTime(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		s := e.created(t)
 		id := createKey(t, s, map[string]string{"tenant": "42"})
@@ -203,6 +206,7 @@ func TestKeysRotateAndAreReadAtTheSameTime(t *testing.T) {
 // A branch key is rotated while messages are written and read under it: every
 // message can be read, then and afterwards, by a program that has nothing cached.
 func TestMessagesStayReadableWhileKeysRotate(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		s := e.created(t)
 		id := createKey(t, s, nil)
@@ -267,6 +271,7 @@ func TestMessagesStayReadableWhileKeysRotate(t *testing.T) {
 }
 
 func TestTransactionsAreWrittenAsTheSpecificationSays(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	s := e.created(t)
 	id := createKey(t, s, nil)

@@ -18,6 +18,7 @@ import (
 // region_test.go run on every table, see onEveryTable.
 
 func TestCreateKeyWritesVersionActiveAndBeacon(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		opts := e.options()
 		opts.GrantTokens = []string{"token"}
@@ -72,6 +73,7 @@ func TestCreateKeyWritesVersionActiveAndBeacon(t *testing.T) {
 }
 
 func TestKeysAreReadAsTheyWereCreated(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		s := e.created(t)
 		ec := map[string]string{"department": "admin", "größe": "一", "": "empty key", "empty value": ""}
@@ -105,6 +107,7 @@ func TestKeysAreReadAsTheyWereCreated(t *testing.T) {
 }
 
 func TestDecryptIsSentTheItemAndNothingElse(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		e.created(t)
 		opts := e.options()
@@ -135,6 +138,7 @@ func TestDecryptIsSentTheItemAndNothingElse(t *testing.T) {
 
 // An item with everything written by hand, as another SDK's program would have.
 func TestItemsThatOthersWroteAreRead(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		s := e.created(t)
 		const id, version = "tenant 1", "83eec007-5659-4554-bf11-699b90f41ac6"
@@ -173,12 +177,13 @@ func TestItemsThatOthersWroteAreRead(t *testing.T) {
 }
 
 func TestAnIDOfOnesOwnNeedsAnEncryptionContext(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		s := e.created(t)
 		for _, ec := range []map[string]string{nil, {}} {
 			id, err := s.CreateKey(t.Context(), "mine", ec)
 			require.Empty(t, id)
-			require.ErrorContains(t, err, "an ID of one's own needs an encryption context")
+			require.ErrorContains(t, err, "a given ID needs an encryption context")
 		}
 		require.Empty(t, e.items(t, "mine"))
 		require.Empty(t, e.kms.Calls())
@@ -197,6 +202,7 @@ func TestAnIDOfOnesOwnNeedsAnEncryptionContext(t *testing.T) {
 }
 
 func TestKeysThatAreNotThereAreNotFound(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		s := e.created(t)
 		id := createKey(t, s, nil)
@@ -221,6 +227,7 @@ func TestKeysThatAreNotThereAreNotFound(t *testing.T) {
 }
 
 func TestAnotherLogicalNameDoesNotOpen(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		id := createKey(t, e.created(t), nil)
 		opts := e.options()

@@ -11,17 +11,17 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// pollInterval is how often a new table is asked for. DynamoDB needs seconds.
+// pollInterval is how often a new table is looked up. DynamoDB takes seconds to create
+// one.
 const pollInterval = time.Second
 
-// CreateTable creates the table, with on-demand capacity, waits until it can be
-// used, and returns its ARN. A table that exists is left as it is; what it has
-// besides the keys does not matter. It fails with [ErrTable] if its keys are not
-// those of a branch key store, and if it is on its way out, such as DELETING.
+// CreateTable creates the table with on-demand capacity, waits until it is active, and
+// returns its ARN. An existing table is left unchanged; CreateTable fails with
+// [ErrTable] if its key schema is not that of branch keys, and with another error if it
+// is being deleted.
 //
-// Backups (point-in-time recovery), deletion protection and tags are for the
-// caller to set: a table that is lost makes all messages under its keys
-// unreadable.
+// The caller sets point-in-time recovery, deletion protection and tags. If the table is
+// lost, no message under its keys can be read.
 func (s *Store) CreateTable(ctx context.Context) (tableARN string, err error) {
 	table, err := s.createTable(ctx)
 	if err == nil {

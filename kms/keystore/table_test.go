@@ -17,6 +17,7 @@ import (
 )
 
 func TestTheTableIsCreatedOnce(t *testing.T) {
+	t.Parallel()
 	onEveryTable(t, func(t *testing.T, e *endpoint) {
 		s := store(t, e.options())
 		first, err := s.CreateTable(t.Context())
@@ -40,6 +41,7 @@ func TestTheTableIsCreatedOnce(t *testing.T) {
 }
 
 func TestTablesWithOtherKeysAreRefused(t *testing.T) {
+	t.Parallel()
 	hash, sort := types.KeyTypeHash, types.KeyTypeRange
 	str, num := types.ScalarAttributeTypeS, types.ScalarAttributeTypeN
 	type key struct {
@@ -90,6 +92,7 @@ func TestTablesWithOtherKeysAreRefused(t *testing.T) {
 }
 
 func TestCreateTableAsksForTheTableFirst(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	s := store(t, e.options())
 	broken := errors.New("broken")
@@ -130,6 +133,7 @@ func TestCreateTableAsksForTheTableFirst(t *testing.T) {
 }
 
 func TestCreateTableSaysWhatTablesCannotBeUsed(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	s := e.created(t)
 	for status, usable := range map[types.TableStatus]bool{
@@ -148,6 +152,7 @@ func TestCreateTableSaysWhatTablesCannotBeUsed(t *testing.T) {
 }
 
 func TestCreateTableWaitsUntilTheTableCanBeUsed(t *testing.T) {
+	t.Parallel()
 	e := newEndpoint(t)
 	synctest.Test(t, func(t *testing.T) {
 		opts := e.options()
@@ -170,6 +175,7 @@ func TestCreateTableWaitsUntilTheTableCanBeUsed(t *testing.T) {
 
 // A table that was created may be unknown at first; other errors end the wait.
 func TestCreateTableWaitsForATableThatIsUnknownYet(t *testing.T) {
+	t.Parallel()
 	broken := errors.New("broken")
 	for _, test := range []struct {
 		answers []error // of DescribeTable

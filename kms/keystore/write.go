@@ -14,23 +14,23 @@ import (
 	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
-// CreateKey creates a branch key and the beacon key beside it and returns their
-// ID. An empty id means a new UUID. An id of the caller's, at most 2,048 bytes,
-// needs an encryption context.
+// CreateKey creates a branch key, and its beacon key, and returns their ID. An empty id
+// means a new UUID. An id of at most 2,048 bytes can be given together with an
+// encryption context.
 //
-// The encryption context is bound to all versions of the key and to the beacon
-// key, and stored in the table in the clear. Keys and values must be UTF-8; an
-// item has room for somewhat less than 400 KB, and KMS for less.
+// The encryption context is bound to all versions of the branch key and to the beacon
+// key, and stored in the table in clear. Its keys and values must be UTF-8. KMS limits its
+// size, and DynamoDB limits an item to 400 KB.
 //
-// It fails with [ErrKeyExists] if the table has a key of this ID, with
-// [ErrConflict] if something else is writing it, and with [ErrReadOnly] in
-// discovery. Either all items are written or none. But if a
-// request to DynamoDB got no answer, or ctx is done, they can have been.
+// It fails with [ErrKeyExists] if the table has a key with this ID, with [ErrConflict] if
+// something else is writing that key, and with [ErrReadOnly] if the store has Discovery.
+// Either all items are written or none. If the response of DynamoDB did not arrive, or
+// ctx ended, they may have been written although CreateKey failed.
 func (s *Store) CreateKey(ctx context.Context, id string, encryptionContext map[string]string) (string, error) {
 	if id == "" {
 		id = uuid.New().String()
 	} else if len(encryptionContext) == 0 {
-		return "", s.fail("CreateKey", id, errors.New("an ID of one's own needs an encryption context"))
+		return "", s.fail("CreateKey", id, errors.New("a given ID needs an encryption context"))
 	}
 	if err := s.createKey(ctx, id, encryptionContext); err != nil {
 		return "", s.fail("CreateKey", id, err)
@@ -60,19 +60,18 @@ func (s *Store) createKey(ctx context.Context, id string, encryptionContext map[
 	return s.write(ctx, ErrKeyExists, s.putNew(version), s.putNew(active), s.putNew(beacon))
 }
 
-// RotateKey makes a new version of the branch key, which is the active one from
-// then on. The earlier versions stay, and what was encrypted under them can be
-// read. Programs that cache branch keys use the earlier version for encryption
-// until their entry expires.
+// RotateKey makes a new version of the branch key and makes it the active one. The
+// earlier versions stay, and messages under them can still be read. Programs that cache
+// the branch key encrypt under the earlier version until that expires.
 //
-// The ARN of the KMS key in the table stays as it is, also if the store has a
-// replica of that key.
+// The new version is under the KMS key that the table names, even if the store's KeyARN is
+// a replica of that key.
 //
 // It fails with [hierarchical.ErrBranchKeyNotFound] if there is no such key, with
 // [ErrRecord] or a [kms.KeyError] if the active version is not authentic, with
-// [ErrConflict] if the key was rotated at the same time, and with [ErrReadOnly]
-// in discovery. If a request to DynamoDB got no answer, or ctx is done, the key
-// can have been rotated.
+// [ErrConflict] if the key was rotated at the same time, and with [ErrReadOnly] if the
+// store has Discovery. If the response of DynamoDB did not arrive, or ctx ended, the key
+// may have been rotated although RotateKey failed.
 func (s *Store) RotateKey(ctx context.Context, id string) error {
 	if err := s.rotateKey(ctx, id); err != nil {
 		return s.fail("RotateKey", id, err)

@@ -22,15 +22,14 @@ const (
 	agreementECDH    = "ECDH"
 )
 
-// CreateRSAKey creates an RSA key that encrypts and decrypts in the Region and
-// returns its ARN. It panics unless it is of 2048, 3072 or 4096 bits, the sizes
-// of KMS.
+// CreateRSAKey creates an RSA key for encryption and decryption in the Region and returns
+// its ARN. It panics unless bits is 2048, 3072 or 4096, the sizes that KMS has.
 func (s *Server) CreateRSAKey(region string, bits int) (arn string) {
 	return s.create(Account, newUUID(), newRSA(bits), region)[0]
 }
 
-// CreateMultiRegionRSAKey is CreateRSAKey with a replica in each of the
-// Regions, whose ARNs it returns in the same order.
+// CreateMultiRegionRSAKey is like CreateRSAKey, with a replica in each of the Regions. It
+// returns their ARNs in the same order.
 func (s *Server) CreateMultiRegionRSAKey(bits int, regions ...string) (arns []string) {
 	return s.create(Account, newMultiRegionID(), newRSA(bits), regions...)
 }
@@ -48,9 +47,8 @@ func newRSA(bits int) material {
 	return material{spec: fmt.Sprintf("RSA_%d", bits), usage: encryptDecrypt, rsa: priv}
 }
 
-// CreateECCKey creates a key for key agreement on the curve, which is that of
-// ecdh.P256, P384 or P521, in the Region and returns its ARN. It panics if the
-// curve is another one.
+// CreateECCKey creates a key for key agreement in the Region and returns its ARN. It panics
+// unless the curve is ecdh.P256, P384 or P521.
 func (s *Server) CreateECCKey(region string, curve ecdh.Curve) (arn string) {
 	spec := map[ecdh.Curve]string{ecdh.P256(): "ECC_NIST_P256", ecdh.P384(): "ECC_NIST_P384", ecdh.P521(): "ECC_NIST_P521"}[curve]
 	if spec == "" {

@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"hash"
+	"os"
 	"strings"
 	"testing"
 
@@ -37,9 +38,13 @@ func publicKey(t *testing.T, c *awskms.Client, key string) (any, *awskms.GetPubl
 }
 
 func TestRSAKeysDecryptWhatTheirPublicKeyEncrypts(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	c := client(s, "eu-west-1")
-	for bits, spec := range map[int]types.KeySpec{2048: types.KeySpecRsa2048, 3072: types.KeySpecRsa3072} {
+	for bits, spec := range map[int]types.KeySpec{2048: types.KeySpecRsa2048, 3072: types.KeySpecRsa3072, 4096: types.KeySpecRsa4096} {
+		if bits > 2048 && os.Getenv("ESDK_TEST") != "full" {
+			continue // long keys take long to generate
+		}
 		key := s.CreateRSAKey("eu-west-1", bits)
 		pub, out := publicKey(t, c, key)
 		require.Equal(t, bits, pub.(*rsa.PublicKey).N.BitLen())
@@ -65,6 +70,7 @@ func TestRSAKeysDecryptWhatTheirPublicKeyEncrypts(t *testing.T) {
 }
 
 func TestRSAKeysRefuseWhatKMSRefuses(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	key, other, symmetric, agreement := s.CreateRSAKey("us-east-1", 2048), s.CreateRSAKey("us-east-1", 2048), s.CreateKey("us-east-1"), s.CreateECCKey("us-east-1", ecdh.P256())
 	c := client(s, "us-east-1")
@@ -122,6 +128,7 @@ func TestRSAKeysRefuseWhatKMSRefuses(t *testing.T) {
 }
 
 func TestReplicasOfAnRSAKeyAreOneKey(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	arns := s.CreateMultiRegionRSAKey(2048, "us-east-1", "eu-west-1")
 	require.True(t, strings.Contains(arns[0], ":key/mrk-"), arns[0])
@@ -131,6 +138,7 @@ func TestReplicasOfAnRSAKeyAreOneKey(t *testing.T) {
 }
 
 func TestReEncryptMovesABlobToAnRSAKey(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	from, to := s.CreateKey("us-east-1"), s.CreateRSAKey("us-east-1", 2048)
 	c := client(s, "us-east-1")
@@ -151,6 +159,7 @@ func TestReEncryptMovesABlobToAnRSAKey(t *testing.T) {
 }
 
 func TestDeriveSharedSecretIsECDH(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	c := client(s, "eu-west-1")
 	for spec, curve := range map[types.KeySpec]ecdh.Curve{
@@ -188,6 +197,7 @@ func TestDeriveSharedSecretIsECDH(t *testing.T) {
 }
 
 func TestDeriveSharedSecretRefusesWhatKMSRefuses(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	key, rsaKey := s.CreateECCKey("us-east-1", ecdh.P256()), s.CreateRSAKey("us-east-1", 2048)
 	c := client(s, "us-east-1")
@@ -233,6 +243,7 @@ func TestDeriveSharedSecretRefusesWhatKMSRefuses(t *testing.T) {
 }
 
 func TestDescribeKeyTellsWhatAKeyIsFor(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	c := client(s, "us-east-1")
 	for key, want := range map[string]types.KeyMetadata{

@@ -12,8 +12,7 @@ import (
 	"github.com/esdk-go/esdk/kms/hierarchical"
 )
 
-// A BranchKeyStore is a [hierarchical.Store] in memory. Its methods are safe
-// for concurrent use.
+// A BranchKeyStore is a [hierarchical.Store] in memory, safe for concurrent use.
 type BranchKeyStore struct {
 	logicalName string
 
@@ -37,15 +36,15 @@ func NewBranchKeyStore(logicalName string) *BranchKeyStore {
 // LogicalName returns the logical key store name.
 func (s *BranchKeyStore) LogicalName() string { return s.logicalName }
 
-// CreateKey creates a branch key of one version, to which the pairs are bound,
-// and returns its ID, a new UUID.
+// CreateKey creates a branch key of one version and returns its ID, a new UUID. The
+// encryption context is bound to the key.
 func (s *BranchKeyStore) CreateKey(encryptionContext map[string]string) (id string) {
 	id = newUUID()
 	s.Add(&hierarchical.BranchKey{ID: id, Version: newUUID(), EncryptionContext: encryptionContext, Material: newMaterial()})
 	return id
 }
 
-// RotateKey makes a new version of the branch key the active one and returns
+// RotateKey makes a new version of the branch key, makes it the active one, and returns
 // it. It panics if there is no such key.
 func (s *BranchKeyStore) RotateKey(id string) (version string) {
 	s.mu.Lock()
@@ -60,9 +59,8 @@ func (s *BranchKeyStore) RotateKey(id string) (version string) {
 	return next.Version
 }
 
-// Add copies the given version of a branch key into the store, as the active
-// one. Whatever it holds is stored, so that providers can be shown keys that no
-// store should return.
+// Add copies the given version of a branch key into the store and makes it the active one.
+// It checks nothing, so that tests can give providers keys that no store should return.
 func (s *BranchKeyStore) Add(version *hierarchical.BranchKey) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,8 +72,7 @@ func (s *BranchKeyStore) Add(version *hierarchical.BranchKey) {
 	key.versions[version.Version], key.active = clone(version), version.Version
 }
 
-// ActiveBranchKey returns the version that was created or added last. It fails
-// with [hierarchical.ErrBranchKeyNotFound] if there is no such key.
+// ActiveBranchKey returns the version that was created or added last. It fails with [hierarchical.ErrBranchKeyNotFound] if there is no such key.
 func (s *BranchKeyStore) ActiveBranchKey(ctx context.Context, id string) (*hierarchical.BranchKey, error) {
 	return s.get(ctx, BranchKeyCall{ID: id})
 }
@@ -106,10 +103,10 @@ func (s *BranchKeyStore) ResetCalls() {
 	s.calls = nil
 }
 
-// Intercept lets f see every call before it is answered. What f returns is the
-// answer, a new key each time, as providers clear what they get; if that is nil
-// and nil, the store answers. f may block, and is called concurrently; a nil f
-// ends it.
+// Intercept makes the store call f before it answers a call. If f returns a branch key or
+// an error, that is the answer; if it returns nil and nil, the store answers itself. f must
+// return a new key each time, because providers clear the keys that they get. f may block,
+// and is called concurrently. A nil f ends it.
 func (s *BranchKeyStore) Intercept(f func(context.Context, BranchKeyCall) (*hierarchical.BranchKey, error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

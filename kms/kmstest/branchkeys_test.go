@@ -15,6 +15,7 @@ import (
 var _ hierarchical.Store = (*kmstest.BranchKeyStore)(nil)
 
 func TestBranchKeysKeepAllTheirVersions(t *testing.T) {
+	t.Parallel()
 	s := kmstest.NewBranchKeyStore("orders")
 	require.Equal(t, "orders", s.LogicalName())
 	ec := map[string]string{"tenant": "one"}
@@ -49,6 +50,7 @@ func TestBranchKeysKeepAllTheirVersions(t *testing.T) {
 }
 
 func TestBranchKeysThatAreNotThereAreNotFound(t *testing.T) {
+	t.Parallel()
 	s := kmstest.NewBranchKeyStore("orders")
 	id := s.CreateKey(nil)
 	for _, call := range []kmstest.BranchKeyCall{{ID: "other"}, {id, "other"}, {"other", "other"}} {
@@ -70,6 +72,7 @@ func TestBranchKeysThatAreNotThereAreNotFound(t *testing.T) {
 }
 
 func TestBranchKeysCanBeGivenAndCallsIntercepted(t *testing.T) {
+	t.Parallel()
 	s := kmstest.NewBranchKeyStore("orders")
 	given := &hierarchical.BranchKey{ID: "id", Version: "v", Material: []byte("short")}
 	s.Add(given)
@@ -102,6 +105,7 @@ func TestBranchKeysCanBeGivenAndCallsIntercepted(t *testing.T) {
 }
 
 func TestBranchKeysCanBeRotatedWhileTheyAreRead(t *testing.T) {
+	t.Parallel()
 	s := kmstest.NewBranchKeyStore("orders")
 	id := s.CreateKey(nil)
 	var wg sync.WaitGroup

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Throttle lets the next n calls fail with ThrottlingException, which clients
-// retry. Zero ends it.
+// Throttle makes the next n calls fail with ThrottlingException, which clients retry. Zero
+// ends it.
 func (s *Server) Throttle(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -21,9 +21,9 @@ func (s *Server) SetLatency(d time.Duration) {
 	s.latency = d
 }
 
-// DenyAccess lets calls of the given operations, such as Decrypt, fail with
-// AccessDeniedException if they are for the key with this ARN; without
-// operations, all calls. It adds to what was denied before.
+// DenyAccess makes calls of the given operations, such as Decrypt, for the key with this
+// ARN fail with AccessDeniedException. Without operations, all calls for the key fail. What
+// was denied before stays denied.
 func (s *Server) DenyAccess(keyARN string, ops ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -33,7 +33,7 @@ func (s *Server) DenyAccess(keyARN string, ops ...string) {
 	s.denied[keyARN] = append(s.denied[keyARN], ops...)
 }
 
-// AllowAccess undoes DenyAccess for the key.
+// AllowAccess undoes all DenyAccess calls for the key.
 func (s *Server) AllowAccess(keyARN string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,13 +50,13 @@ func (s *Server) checkAccess(op string, k *key) error {
 	return nil
 }
 
-// A Reply is an answer that the server gives in place of its own.
+// A Reply is a response that the server sends instead of its own.
 type Reply struct {
-	// Error is the code of an exception, such as "KMSInternalException"; the
-	// fields of a result are not used then.
+	// Error is the code of an exception, such as "KMSInternalException". If it is
+	// set, the fields of a result are not used.
 	Error   string
 	Message string // of the exception
-	Status  int    // of HTTP; zero: 400 with an Error, else 200
+	Status  int    // HTTP status; zero: 400 with an Error, else 200
 
 	KeyID          string
 	Plaintext      []byte
@@ -69,9 +69,9 @@ type Reply struct {
 	KeyAgreementAlgorithm string // of DeriveSharedSecret
 }
 
-// Intercept lets f see every call before it is answered. If f returns a Reply
-// that is the answer, as broken as f wants it; with nil, the server answers. f
-// may block, and is called concurrently; a nil f ends it.
+// Intercept makes the server call f before it answers a call. If f returns a Reply, the
+// server sends that, however malformed; if f returns nil, the server answers itself. f may
+// block, and is called concurrently. A nil f ends it.
 func (s *Server) Intercept(f func(Call) *Reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -55,14 +55,14 @@ func (s *Server) CreateKey(region string) (arn string) {
 	return s.CreateKeyIn(Account, region)
 }
 
-// CreateKeyIn is CreateKey for another account than [Account].
+// CreateKeyIn is like CreateKey, for a key that the given account owns.
 func (s *Server) CreateKeyIn(account, region string) (arn string) {
 	return s.create(account, newUUID(), newSymmetric(), region)[0]
 }
 
-// CreateMultiRegionKey creates a multi-Region key with a replica in each of the
-// Regions and returns their ARNs in the same order. The ID is the same in all,
-// and what one encrypts the others decrypt.
+// CreateMultiRegionKey creates a symmetric multi-Region key with a replica in each of the
+// Regions and returns their ARNs in the same order. All have the same ID, and each decrypts
+// what the others encrypted.
 func (s *Server) CreateMultiRegionKey(regions ...string) (arns []string) {
 	return s.create(Account, newMultiRegionID(), newSymmetric(), regions...)
 }
@@ -97,9 +97,9 @@ func newMultiRegionID() string { return "mrk-" + strings.ReplaceAll(newUUID(), "
 
 func newUUID() string { return uuid.New().String() }
 
-// CreateAlias lets name, such as "alias/orders", stand for the key with this
-// ARN in the key's account and Region, and returns the alias's ARN. An alias
-// that exists already moves to the key.
+// CreateAlias creates an alias called name, such as "alias/orders", for the key with this
+// ARN, in the key's account and Region, and returns the ARN of the alias. An existing alias
+// moves to the key.
 func (s *Server) CreateAlias(name, keyARN string) (arn string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -115,8 +115,8 @@ func (s *Server) CreateAlias(name, keyARN string) (arn string, err error) {
 	return arn, nil
 }
 
-// DisableKey lets all calls for the key fail with DisabledException. Replicas
-// of the key stay as they are.
+// DisableKey makes all calls for the key fail with DisabledException. Replicas of the key
+// stay enabled.
 func (s *Server) DisableKey(keyARN string) error { return s.setEnabled(keyARN, false) }
 
 // EnableKey undoes DisableKey.

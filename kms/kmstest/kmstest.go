@@ -1,30 +1,29 @@
-// Package kmstest has an AWS KMS endpoint in the process, for tests and
-// examples that need no AWS account and no network.
+// Package kmstest has an in-process AWS KMS endpoint, for tests and examples without an
+// AWS account or a network.
 //
 //	server := kmstest.NewServer()
 //	defer server.Close()
 //	key := server.CreateKey("eu-west-1")
 //	provider, err := kms.New(ctx, []string{key}, &kms.Options{Config: server.Config()})
 //
-// The real client of the AWS SDK talks to it over HTTP, so that signing,
-// retries and the decoding of errors are those of production. Symmetric keys
-// are real AES keys: what one key and encryption context encrypted, no other
-// decrypts. There are RSA keys that decrypt ([Server.CreateRSAKey]) and keys of
-// elliptic curves that agree on secrets ([Server.CreateECCKey]), as real. One
-// server is all Regions; the signature of a request tells which one it is for.
+// The client of the AWS SDK calls it over HTTP, so signing, retries and the decoding of
+// errors are the same as in production. Keys are real: symmetric AES keys
+// ([Server.CreateKey]), whose ciphertexts no other key or encryption context decrypts, RSA
+// keys ([Server.CreateRSAKey]), and elliptic curve keys for key agreement
+// ([Server.CreateECCKey]). One server serves all Regions: the signature of a request names
+// its Region.
 //
-// Beyond well-behaved keys there are aliases ([Server.CreateAlias]), replicas
-// ([Server.CreateMultiRegionKey]), disabled and forbidden keys
-// ([Server.DisableKey], [Server.DenyAccess]), throttling ([Server.Throttle]),
-// slowness ([Server.SetLatency]) and any other response
-// ([Server.Intercept]). [Server.Calls] tells what was called.
+// There are also aliases ([Server.CreateAlias]), replicas ([Server.CreateMultiRegionKey])
+// and faults: disabled keys ([Server.DisableKey]), denied calls ([Server.DenyAccess]),
+// throttling ([Server.Throttle]), latency ([Server.SetLatency]) and any response of your
+// own ([Server.Intercept]). [Server.Calls] returns the calls made.
 //
-// A [BranchKeyStore] in memory is for providers of hierarchical keys.
+// A [BranchKeyStore] keeps branch keys in memory, for hierarchical providers.
 //
 // The server answers GenerateDataKey, GenerateDataKeyWithoutPlaintext, Encrypt,
-// Decrypt, ReEncrypt, GetPublicKey, DeriveSharedSecret and DescribeKey. It does
-// not verify signatures: any credentials do. There are no key policies, no
-// grants and no quotas, and no keys that sign.
+// Decrypt, ReEncrypt, GetPublicKey, DeriveSharedSecret and DescribeKey. It does not verify
+// signatures, so any credentials work. It has no key policies, grants, quotas or signing
+// keys.
 package kmstest
 
 import (
@@ -38,7 +37,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 )
 
-// Account is the account of keys that are created without one.
+// Account is the account that owns the keys, except those of [Server.CreateKeyIn].
 const Account = "111122223333"
 
 // A Server is a KMS endpoint for all Regions. Its methods are safe for
@@ -57,8 +56,8 @@ type Server struct {
 	calls     []Call
 }
 
-// NewServer starts a server on a free port of the loopback interface. It panics
-// if there is none.
+// NewServer starts a server on a free port of the loopback interface. It panics if it
+// cannot. Call Close when done.
 func NewServer() *Server {
 	s := &Server{
 		closed:  make(chan struct{}),
@@ -70,8 +69,7 @@ func NewServer() *Server {
 	return s
 }
 
-// Close stops the server and waits for requests to end. Closing it again does
-// nothing.
+// Close stops the server and waits for its requests to end. A second Close does nothing.
 func (s *Server) Close() {
 	s.mu.Lock()
 	select {
@@ -83,13 +81,13 @@ func (s *Server) Close() {
 	s.http.Close()
 }
 
-// URL returns the address of the endpoint, for programs that take it from
-// AWS_ENDPOINT_URL_KMS.
+// URL returns the URL of the endpoint, for programs that read it from the environment
+// variable AWS_ENDPOINT_URL_KMS.
 func (s *Server) URL() string { return s.http.URL }
 
-// Config returns a new configuration of AWS clients that call the server: with
-// made-up credentials, us-east-1 as the Region for keys that name none, and the
-// SDK's standard retries, which wait at most a millisecond here.
+// Config returns a new configuration for AWS clients that call the server. It has made-up
+// credentials, the Region us-east-1, and the SDK's standard retries with a backoff of at
+// most one millisecond.
 func (s *Server) Config() *aws.Config {
 	return &aws.Config{
 		Region:       "us-east-1",
@@ -103,37 +101,36 @@ func (s *Server) Config() *aws.Config {
 	}
 }
 
-// A Call is a request that the server got. Repeated attempts of a client are
-// calls of their own.
+// A Call is a request that the server received. Each retry of a client is a Call of its
+// own.
 type Call struct {
 	Op                string // such as GenerateDataKey
 	Region            string
-	KeyID             string // as the request has it; ReEncrypt: the destination
+	KeyID             string // as in the request; of ReEncrypt: the destination
 	EncryptionContext map[string]string
 	GrantTokens       []string
 	NumberOfBytes     int    // of GenerateDataKey
 	CiphertextBlob    []byte // of Decrypt and ReEncrypt
 	UserAgent         string
 
-	SourceKeyID             string // of ReEncrypt, as the request has it
+	SourceKeyID             string // of ReEncrypt, as in the request
 	SourceEncryptionContext map[string]string
 
-	EncryptionAlgorithm   string // as the request has it; ReEncrypt: the destination's
+	EncryptionAlgorithm   string // as in the request; of ReEncrypt: the destination's
 	KeyAgreementAlgorithm string // of DeriveSharedSecret
 	PublicKey             []byte // of DeriveSharedSecret: DER, SubjectPublicKeyInfo
 
-	Error string // the exception that was the answer; empty: a result
+	Error string // the exception that the server returned; empty: none
 }
 
-// Calls returns the calls that were answered so far, in the order of their
-// answers.
+// Calls returns the calls answered so far, in the order of their answers.
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.calls)
 }
 
-// ResetCalls forgets the calls made so far.
+// ResetCalls forgets the calls answered so far.
 func (s *Server) ResetCalls() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -49,6 +49,7 @@ func decrypt(t *testing.T, c *awskms.Client, key string, blob []byte, ec map[str
 }
 
 func TestWhatAKeyEncryptsItDecrypts(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	key := s.CreateKey("eu-west-1")
 	require.True(t, strings.HasPrefix(key, "arn:aws:kms:eu-west-1:"+kmstest.Account+":key/"), key)
@@ -65,6 +66,7 @@ func TestWhatAKeyEncryptsItDecrypts(t *testing.T) {
 }
 
 func TestGenerateDataKeyReturnsWhatDecryptDoes(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	key := s.CreateKey("us-east-1")
 	c := client(s, "us-east-1")
@@ -93,6 +95,7 @@ func TestGenerateDataKeyReturnsWhatDecryptDoes(t *testing.T) {
 }
 
 func TestErrorsAreThoseOfTheRealClient(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	key, other := s.CreateKey("us-east-1"), s.CreateKey("us-east-1")
 	c := client(s, "us-east-1")
@@ -162,6 +165,7 @@ func requireCode(t *testing.T, code string, err error) {
 }
 
 func TestAliasesStandForTheirKey(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	key, next := s.CreateKey("us-east-1"), s.CreateKey("us-east-1")
 	alias, err := s.CreateAlias("alias/orders", key)
@@ -187,6 +191,7 @@ func TestAliasesStandForTheirKey(t *testing.T) {
 }
 
 func TestReplicasDecryptForEachOther(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	arns := s.CreateMultiRegionKey("us-east-1", "cn-north-1", "us-gov-west-1")
 	require.Len(t, arns, 3)
@@ -204,6 +209,7 @@ func TestReplicasDecryptForEachOther(t *testing.T) {
 }
 
 func TestReEncryptMovesABlobToAnotherKey(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	from, to := s.CreateKey("us-east-1"), s.CreateKeyIn("444455556666", "us-east-1")
 	require.Contains(t, to, ":444455556666:")
@@ -222,6 +228,7 @@ func TestReEncryptMovesABlobToAnotherKey(t *testing.T) {
 }
 
 func TestThrottledCallsAreRetriedByTheClient(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	key := s.CreateKey("us-east-1")
 	c := client(s, "us-east-1")
@@ -239,6 +246,7 @@ func TestThrottledCallsAreRetriedByTheClient(t *testing.T) {
 }
 
 func TestCallsTellWhatWasAsked(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	key := s.CreateKey("eu-central-1")
 	_, err := client(s, "eu-central-1").GenerateDataKey(t.Context(), &awskms.GenerateDataKeyInput{
@@ -258,6 +266,7 @@ func TestCallsTellWhatWasAsked(t *testing.T) {
 }
 
 func TestLatencyDelaysAnswersAndEndsWithTheServer(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	key := s.CreateKey("us-east-1")
 	c := client(s, "us-east-1")
@@ -284,6 +293,7 @@ func TestLatencyDelaysAnswersAndEndsWithTheServer(t *testing.T) {
 }
 
 func TestInterceptReplacesAnswers(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	key := s.CreateKey("us-east-1")
 	c := client(s, "us-east-1")
@@ -310,6 +320,7 @@ func TestInterceptReplacesAnswers(t *testing.T) {
 }
 
 func TestRequestsThatAreNotOfTheProtocolAreRefused(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	signed := "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/kms/aws4_request, SignedHeaders=host, Signature=0"
 	for name, change := range map[string]func(*http.Request){
@@ -342,6 +353,7 @@ func TestRequestsThatAreNotOfTheProtocolAreRefused(t *testing.T) {
 }
 
 func TestConcurrentUse(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	c := client(s, "us-east-1")
 	errs := make(chan error)

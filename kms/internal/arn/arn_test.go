@@ -14,6 +14,7 @@ const (
 )
 
 func TestValidARNsOfKeysAndAliasesParse(t *testing.T) {
+	t.Parallel()
 	for _, s := range []string{
 		singleARN, replicaARN, aliasARN,
 		"arn:aws-cn:kms:cn-north-1:1:key/a", "arn:p:kms:r:a:key/with/more/slashes", "arn:p:kms:r:a:alias/a/b",
@@ -28,6 +29,7 @@ func TestValidARNsOfKeysAndAliasesParse(t *testing.T) {
 }
 
 func TestMalformedARNsFail(t *testing.T) {
+	t.Parallel()
 	for _, s := range []string{
 		"", "arn", ":::::", "arn:aws:kms:us-east-1:1", "arn:aws:kms:us-east-1:1:key/a:b", "arn:aws:kms:us-east-1:1:key/a:",
 		"ARN:aws:kms:us-east-1:1:key/a", "aws:aws:kms:us-east-1:1:key/a", "arn::kms:us-east-1:1:key/a",

@@ -8,6 +8,7 @@ import (
 )
 
 func TestTextForm(t *testing.T) {
+	t.Parallel()
 	u := UUID{0x01, 0x23, 0x45, 0x67, 0x89, 0xAB, 0xCD, 0xEF, 0x10, 0x32, 0x54, 0x76, 0x98, 0xBA, 0xDC, 0xFE}
 	const text = "01234567-89ab-cdef-1032-547698badcfe"
 	require.Equal(t, text, u.String())
@@ -30,6 +31,7 @@ func TestTextForm(t *testing.T) {
 }
 
 func TestNewIsRandomOfVersion4(t *testing.T) {
+	t.Parallel()
 	seen := map[UUID]bool{}
 	var or, and UUID
 	for i := range and {
