@@ -12,16 +12,16 @@ import (
 	"github.com/esdk-go/esdk/internal/provider"
 )
 
-// A Cache is a provider that uses data keys for more than one message: see
-// [NewCache]. It is a [MaterialsManager], safe for concurrent use. It prints
-// without its keys and without the provider.
+// A Cache is a provider that uses each data key for several messages: see
+// [NewCache]. It is a [MaterialsManager], safe for concurrent use. It prints without
+// its keys and without the provider under it.
 type Cache struct {
 	ManagerOnly
 	redacted
-	c *caching // a pointer, so that a Cache shows nothing even if its methods are not found
+	c *caching // a pointer, which fmt does not follow in an unexported field
 }
 
-// caching is what a Cache is.
+// caching is the state of a Cache.
 type caching struct {
 	inner     MaterialsManager
 	view      *cache.View
@@ -33,77 +33,76 @@ type caching struct {
 
 // CacheOptions are the settings of a [Cache]. Only MaxAge is required.
 type CacheOptions struct {
-	// MaxAge is how long a data key is used, from when the provider returned
-	// it. It must be positive. A shorter time means that less is encrypted
-	// under one key, and that a permission that was withdrawn stops to work
-	// sooner; some minutes save most calls.
+	// MaxAge is how long a data key is used, counted from when the provider
+	// returned it. It must be positive. With a shorter time less data is encrypted
+	// under one key, and a permission that was withdrawn stops working sooner. A few
+	// minutes save most calls.
 	MaxAge time.Duration
-	// MaxMessages is how many messages are encrypted under a data key, at
-	// most 2^32, which zero means too. One means that no data key is used for
-	// two messages: then only decryption is cached.
+	// MaxMessages is how many messages are encrypted under a data key, 1 to 2^32.
+	// Zero means 2^32. With 1 no two messages share a data key, so only decryption
+	// is cached.
 	MaxMessages int64
-	// MaxBytes is how many bytes of plaintext are encrypted under a data key.
-	// Zero means no limit. If it is set, messages that are longer, and streams
-	// that do not say their length (esdk.EncryptOptions.MaxPlaintextLength),
-	// have a data key of their own.
+	// MaxBytes is how many bytes of plaintext are encrypted under a data key. Zero
+	// means no limit. If it is set, longer messages have a data key of their own, as
+	// have streams without esdk.EncryptOptions.MaxPlaintextLength.
 	MaxBytes int64
-	// MaxEntries is how many data keys are held; the one that was not used
-	// for the longest time makes room. Zero means 1000. An entry takes about
-	// 2 KiB and what its encryption context needs. It must be zero if there is
-	// a Store, which has a size of its own.
+	// MaxEntries is how many data keys the cache holds. When it is full, the least
+	// recently used one makes room. Zero means 1000. An entry takes about 2 KiB plus
+	// its encryption context. MaxEntries must be zero if Store is set, because a
+	// store has a size of its own.
 	MaxEntries int
-	// Partition names the entries in a Store that this cache can use. Caches
-	// with the same Store and Partition share them, so they must be over
-	// providers that may be exchanged for one another. Empty means a random
-	// name that no other cache has.
+	// Partition names the entries of Store that this cache uses. Caches with the same
+	// Store and Partition share entries, so one must accept what another's provider
+	// returns. Empty means a random name, with which nothing is shared.
 	Partition string
-	// Store holds the entries. Nil means a store that this cache has alone.
+	// Store holds the entries. Nil means a store that no other cache uses.
 	Store *CacheStore
-	// GracePeriod is the last part of MaxAge, in which one message gets a new
-	// data key from the provider while others go on with the old one, so that
-	// none need wait when it expires. If the provider fails, the old one is
-	// used on, and a tenth of the GracePeriod later another message tries.
-	// Zero means 10 seconds, or a tenth of MaxAge if that is less; negative
-	// means none. It must be less than MaxAge.
+	// GracePeriod is the last part of MaxAge. In it one message fetches the next data
+	// key while the others use the old one, so that none has to wait when that
+	// expires. If the fetch fails, the old data key stays in use, and another
+	// message tries again a tenth of GracePeriod later. Zero means 10 seconds, or a
+	// tenth of MaxAge if that is less; negative means none. GracePeriod must be less
+	// than MaxAge.
 	GracePeriod time.Duration
 }
 
 const maxMessages = 1 << 32
 
-// NewCache returns a provider that gets data keys from p and uses each for
-// several messages: a service that encrypts many small records then calls p,
-// such as AWS KMS, seldom. p can be any provider or [MaterialsManager].
+// NewCache returns a provider that gets data keys from p and uses each for several
+// messages. A service that encrypts many small records then rarely calls p, such as
+// AWS KMS. p may be any provider or [MaterialsManager].
 //
-// Messages are encrypted under the same data key if they have the same
-// encryption context, required keys included, and ask for the same suite; each
-// still has an encryption key of its own, derived from the data key. On
-// decryption a data key is found by all that the header says of it and by the
-// reproduced encryption context. The pair of signing keys is cached with the
-// data key that it belongs to. Put into the encryption context what separates
-// messages whose keys should differ, such as the tenant, and nothing that
-// differs for each message.
+// Messages share a data key on encryption if they have the same encryption context,
+// including required keys, and name the same suite. Each message still has an
+// encryption key of its own, derived from the data key; the messages of signing
+// suites also share the signing key. On decryption, messages share a data key if
+// their headers have the same suite, encrypted data keys and encryption context, and
+// the callers give the same pairs. Put into the encryption context what separates
+// messages that must not share a key, such as the tenant, and nothing that differs
+// for every message.
 //
-// These are never cached: suites without key derivation, messages to which
-// MaxBytes does not allow it, and errors. What would exceed a limit gets a new
-// data key. The commitment policy, the number of encrypted data keys, the
-// required keys and the reproduced context are checked for each message; what
-// else the provider or manager decides holds for MaxAge, so a manager that must
-// see every message belongs over the cache, not under it.
+// Not cached are suites without key derivation, messages that MaxBytes excludes, and
+// errors. A message that would exceed a limit gets a new data key. The commitment
+// policy, the number of encrypted data keys, required keys and reproduced pairs are
+// checked for every message. Other decisions of p hold until MaxAge, so a manager
+// that must see every message belongs over the cache and not under it.
 //
-// If several messages need the same data key and it is not there, one makes
-// the call to p, with its own ctx, and the others wait, each until its own ctx
-// is done. If the call fails because of the ctx it was made with, the next one
-// calls; any other error is that of all who waited for it. The Cache itself
-// sets no timeout.
+// If several messages need the same missing data key, one of them, the leader,
+// calls p with its own ctx. The waiters stop waiting when their own ctx is done. If
+// the leader fails because its ctx is done, a waiter takes over; any other error
+// goes to all waiters. The cache adds no timeout to the calls.
 //
-// Data keys are cleared from memory when they expire, are used up, make room,
-// or by [Cache.Purge]. Those handed out are copies.
+// Data keys are cleared from memory when they expire, are used up, make room, or
+// are purged ([Cache.Purge]). Messages get copies.
 //
-// NewCache fails if p is nil, or if an option is negative that may not be or
-// contradicts another.
+// NewCache fails if p is nil, if MaxAge is not positive, or if another option is out
+// of range or contradicts one.
 //
-// It follows framework/caching-cmm.md of the specification and, for the grace
-// period, framework/storm-tracking-cryptographic-materials-cache.md.
+// It follows [caching-cmm] of the specification; the grace period and the waiting
+// follow [storm-tracking-cache].
+//
+// [caching-cmm]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/caching-cmm.md
+// [storm-tracking-cache]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/storm-tracking-cryptographic-materials-cache.md
 func NewCache(p MasterKeyProvider, opts CacheOptions) (*Cache, error) {
 	if provider.IsNil(p) {
 		return nil, errors.New("keyprovider: NewCache of a nil provider")
@@ -118,7 +117,7 @@ func NewCache(p MasterKeyProvider, opts CacheOptions) (*Cache, error) {
 	case opts.MaxEntries < 0:
 		return nil, fmt.Errorf("keyprovider: NewCache: negative MaxEntries: %d", opts.MaxEntries)
 	case opts.MaxEntries > 0 && opts.Store != nil:
-		return nil, errors.New("keyprovider: NewCache: MaxEntries for a Store that has its own")
+		return nil, errors.New("keyprovider: NewCache: both MaxEntries and Store are set; a Store has a size of its own")
 	case opts.Store != nil && !(*cache.Store)(opts.Store).Valid():
 		return nil, errors.New("keyprovider: NewCache: the Store was not made by NewCacheStore")
 	case opts.GracePeriod >= opts.MaxAge:
@@ -154,8 +153,8 @@ func NewCache(p MasterKeyProvider, opts CacheOptions) (*Cache, error) {
 	}), c: c}, nil
 }
 
-// EncryptionMaterials returns materials from the cache, or from the manager
-// under it.
+// EncryptionMaterials returns materials from the cache, or from the provider or
+// manager under it.
 func (c Cache) EncryptionMaterials(ctx context.Context, req *EncryptionRequest) (*EncryptionMaterials, error) {
 	if err := c.check(ctx, req != nil); err != nil {
 		return nil, err
@@ -178,8 +177,8 @@ func (c Cache) EncryptionMaterials(ctx context.Context, req *EncryptionRequest) 
 	return c.c.encryptionMaterials(ctx, req)
 }
 
-// DecryptionMaterials returns materials from the cache, or from the manager
-// under it.
+// DecryptionMaterials returns materials from the cache, or from the provider or
+// manager under it.
 func (c Cache) DecryptionMaterials(ctx context.Context, req *DecryptionRequest) (*DecryptionMaterials, error) {
 	if err := c.check(ctx, req != nil); err != nil {
 		return nil, err
@@ -247,30 +246,30 @@ func (c *caching) decryptionMaterials(ctx context.Context, req *DecryptionReques
 	return decryptionMaterials(ctx, c.inner, req)
 }
 
-// Purge removes the entries of the cache's partition and clears their data
-// keys. Calls that are under way end as they would, but what they bring is not
-// kept. The Cache stays usable.
+// Purge removes all entries of the cache's partition and clears their data keys.
+// Calls in flight return as they would, but their results are not cached. The Cache
+// stays usable.
 func (c Cache) Purge() {
 	if c.c != nil {
 		c.c.view.Purge()
 	}
 }
 
-// CacheStats count what a [Cache] did since it was made. Each request for
-// materials that did not fail is one hit, miss or bypass.
+// CacheStats count what a [Cache] did since it was made. Each request for materials
+// that did not fail is one hit, one miss or one bypass.
 type CacheStats struct {
-	Hits            int64 // requests that made no call to the provider, those that waited for another's included
-	Misses          int64 // calls to the provider, failed ones included, for what can be cached
-	Bypasses        int64 // calls to the provider, failed ones included, for what cannot
-	InFlight        int   // calls to the provider that are under way
+	Hits            int64 // requests served without a call of their own, including those that waited for another's call
+	Misses          int64 // calls to the provider, failed ones included, whose result can be cached
+	Bypasses        int64 // calls to the provider, failed ones included, whose result cannot be cached
+	InFlight        int   // calls to the provider that have not returned yet
 	RefreshFailures int64 // misses that failed in the grace period; the old data key was used
-	Entries         int   // data keys in the cache now; in a shared store, those that this Cache brought
+	Entries         int   // data keys in the cache now; in a shared Store, those that this Cache put there
 	Evictions       int64 // data keys that were removed to make room for others
 	Expirations     int64 // data keys that were removed at MaxAge or MaxMessages
 }
 
-// Stats returns the counts so far. It is cheap enough to be called whenever
-// metrics are collected.
+// Stats returns the counts so far. It is cheap enough to be called whenever metrics
+// are collected.
 func (c Cache) Stats() CacheStats {
 	if c.c == nil {
 		return CacheStats{}
@@ -288,20 +287,21 @@ func (c Cache) Stats() CacheStats {
 	}
 }
 
-// A CacheStore holds the entries of one or more caches, which share its room.
-// [NewCacheStore] makes it. It is safe for concurrent use and prints without
-// keys.
+// A CacheStore holds the entries of several caches, up to a number for all of them
+// together. [NewCacheStore] makes it. It is safe for concurrent use and prints
+// without keys.
 //
-// It follows framework/synchronized-local-cryptographic-materials-cache.md of
-// the specification.
-type CacheStore cache.Store // so that this module's other caches can convert it
+// It follows [synchronized-local-cache] of the specification.
+//
+// [synchronized-local-cache]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/synchronized-local-cryptographic-materials-cache.md
+type CacheStore cache.Store
 
-// NewCacheStore returns a store for up to maxEntries data keys. If that is not
-// positive it keeps none. Give it to caches by CacheOptions.Store, and to
-// hierarchical providers, each of whose branch keys takes the room of a data
-// key, by hierarchical.Options.CacheStore.
+// NewCacheStore returns a store for up to maxEntries data keys. If maxEntries is not
+// positive, nothing is cached. Caches use it through CacheOptions.Store, and
+// providers of package kms/hierarchical through Options.CacheStore; each of their
+// branch keys counts as one entry.
 func NewCacheStore(maxEntries int) *CacheStore { return (*CacheStore)(cache.New(maxEntries)) }
 
-// Purge removes the entries of all caches and clears their data keys. Calls
-// that are under way end as they would, but what they bring is not kept.
+// Purge removes the entries of all caches and clears their keys. Calls in flight
+// return as they would, but their results are not cached.
 func (s *CacheStore) Purge() { (*cache.Store)(s).Purge() }

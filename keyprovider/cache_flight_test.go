@@ -99,32 +99,6 @@ func TestCacheWaitersHaveTheirOwnContexts(t *testing.T) {
 	})
 }
 
-// If the ctx of the one that makes the call ends it, the next makes another.
-func TestCachePassesTheCallOn(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		s := newService(t, 20*time.Millisecond)
-		c := newCache(t, s, keyprovider.CacheOptions{})
-		start := time.Now()
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			ctx, cancel := context.WithTimeout(bg, 5*time.Millisecond)
-			defer cancel()
-			_, _, err := esdk.Encrypt(ctx, nil, c, nil)
-			require.ErrorIs(t, err, context.DeadlineExceeded)
-		})
-		synctest.Wait()
-		for range 20 {
-			wg.Go(func() {
-				mustEncrypt(t, c, 1, nil)
-				require.Equal(t, 25*time.Millisecond, time.Since(start))
-			})
-		}
-		wg.Wait()
-		require.EqualValues(t, 2, s.generated.Load())
-		c.Purge()
-	})
-}
-
 // An error is that of all who waited for the call, and is not kept.
 func TestCacheKeepsNoErrors(t *testing.T) {
 	bubble(t, func(t *testing.T) {

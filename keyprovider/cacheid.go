@@ -14,8 +14,8 @@ import (
 // The formulas of cache entry identifiers begin with these bytes and go on
 // with the partition.
 //
-// They follow framework/caching-cmm.md, "Appendix A: Cache Entry Identifier
-// Formulas", of the specification. Three things that materials depend on are
+// They follow "Appendix A: Cache Entry Identifier Formulas" of caching-cmm.md in
+// the specification. Three things that materials depend on are
 // not in the formulas; if a request has them, a zero byte, one of the tags
 // below and what it tags follow.
 const (

@@ -1,7 +1,6 @@
 package keyprovider
 
 import (
-	"crypto/ecdsa"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -201,16 +200,4 @@ func TestCacheDefaults(t *testing.T) {
 		require.Equal(t, test.grace, grace)
 		require.Equal(t, test.grace/10, interval)
 	}
-}
-
-// What leaves the cache leaves neither a data key nor a way to a signing key.
-func TestCachedMaterialsAreCleared(t *testing.T) {
-	dataKey := []byte{1, 2, 3}
-	e := &cachedEncryption{EncryptionMaterials{DataKey: dataKey, SigningKey: &ecdsa.PrivateKey{}}}
-	e.Clear()
-	require.Equal(t, []byte{0, 0, 0}, dataKey)
-	require.Nil(t, e.SigningKey)
-	dataKey[0] = 1
-	(&cachedDecryption{DecryptionMaterials{DataKey: dataKey}}).Clear()
-	require.Equal(t, []byte{0, 0, 0}, dataKey)
 }

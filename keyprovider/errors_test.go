@@ -78,7 +78,7 @@ func TestDecryptErrorHasFewCausesForEntriesSkipped(t *testing.T) {
 		causes := requireRefused(t, p, request(), slices.Repeat([]keyprovider.EncryptedDataKey{bad}, 1000)...)
 		require.Len(t, causes, 10)
 		require.ErrorIs(t, causes[0], keyprovider.ErrNoMatch)
-		require.ErrorContains(t, causes[8], `encrypted data key 8 ("namespace"): skipped: wrapped in `)
+		require.ErrorContains(t, causes[8], `encrypted data key 8 ("namespace"): skipped: ciphertext of `)
 		require.EqualError(t, causes[9], "992 more encrypted data keys skipped")
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/esdk-go/esdk/keyprovider"
 )
 
-// newKey returns a provider with a new key. In a service it would be one of
-// AWS KMS, from package kms, for which caching is worth more.
+// newKey returns a provider with a new key. A service would use one of package kms,
+// where caching saves more.
 func newKey(name string) keyprovider.MasterKeyProvider {
 	key := make([]byte, 32)
 	rand.Read(key)
@@ -23,8 +23,8 @@ func newKey(name string) keyprovider.MasterKeyProvider {
 	return p
 }
 
-// A service that encrypts many small records asks for a data key once in 100
-// records, or once in five minutes.
+// A service that encrypts many small records fetches a data key once in 100 records
+// or once in five minutes.
 func ExampleNewCache() {
 	p, err := keyprovider.NewCache(newKey("orders"), keyprovider.CacheOptions{
 		MaxAge:      5 * time.Minute,
@@ -37,7 +37,7 @@ func ExampleNewCache() {
 
 	for i := range 250 {
 		record := fmt.Appendf(nil, "record %d", i)
-		// The same for many records: each tenant has data keys of its own.
+		// The same pairs for many records: each tenant has data keys of its own.
 		about := map[string]string{"table": "orders", "tenant": "42"}
 		_, _, err := esdk.Encrypt(context.Background(), record, p, &esdk.EncryptOptions{EncryptionContext: about})
 		if err != nil {
@@ -50,8 +50,8 @@ func ExampleNewCache() {
 	// 3 calls, 247 hits
 }
 
-// Several caches can share the room of one store. They do not share data keys
-// unless their partitions are the same.
+// Several caches can share one store and its size. They share data keys only if they
+// have the same Partition.
 func ExampleNewCacheStore() {
 	store := keyprovider.NewCacheStore(10_000)
 	for _, name := range []string{"orders", "invoices"} {
@@ -71,8 +71,8 @@ func ExampleNewCacheStore() {
 	// cache store with 0 entries
 }
 
-// RequireContext can stand over a cache and under one: messages for which the
-// caller gives no tenant fail, data keys of others are not used.
+// RequireContext works over a cache and under one. Both refuse messages without a
+// tenant, and no tenant gets the data key of another.
 func ExampleRequireContext_cache() {
 	options := keyprovider.CacheOptions{MaxAge: time.Minute}
 	cache, err := keyprovider.NewCache(newKey("over"), options)

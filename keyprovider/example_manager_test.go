@@ -12,9 +12,9 @@ import (
 	"github.com/esdk-go/esdk/suite"
 )
 
-// SignedOnly is a provider that neither writes nor reads messages that are not
-// signed. It embeds ManagerOnly, so that it cannot be bypassed: what takes it
-// for a plain provider fails.
+// SignedOnly is a provider that refuses to write or read unsigned messages. It
+// embeds ManagerOnly, so code that takes it for a plain provider fails instead of
+// bypassing it.
 type SignedOnly struct {
 	keyprovider.ManagerOnly
 	keys keyprovider.MasterKeyProvider // not embedded, not exported
@@ -36,7 +36,7 @@ func (s SignedOnly) DecryptionMaterials(ctx context.Context, req *keyprovider.De
 	return keyprovider.Materials(s.keys).DecryptionMaterials(ctx, req)
 }
 
-// A materials manager of one's own: policy that callers cannot get round.
+// A materials manager of your own enforces a policy that callers cannot bypass.
 func ExampleMaterials() {
 	key := make([]byte, 32)
 	rand.Read(key)
@@ -56,7 +56,7 @@ func ExampleMaterials() {
 	_, _, err = esdk.Encrypt(context.Background(), nil, p, &esdk.EncryptOptions{Suite: suite.AES256GCMHKDFSHA512CommitKey})
 	fmt.Println(err)
 
-	// A wrapper that hides the manager does not turn it off.
+	// A wrapper that hides the manager fails instead of bypassing it.
 	hidden := struct{ keyprovider.MasterKeyProvider }{p}
 	_, _, err = esdk.Encrypt(context.Background(), nil, hidden, nil)
 	fmt.Println(errors.Is(err, keyprovider.ErrManagerOnly))

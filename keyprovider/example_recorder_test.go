@@ -11,8 +11,8 @@ import (
 	"github.com/esdk-go/esdk/keyprovider"
 )
 
-// Recorder is a provider that tells which key opened a message. It decides
-// nothing, so it embeds the provider: what it does not change is passed on.
+// Recorder is a provider that reports which key opened each message. It decides
+// nothing, so it embeds the provider and overrides one method.
 type Recorder struct {
 	keyprovider.MasterKeyProvider
 	opened func(keyprovider.EncryptedDataKey)
@@ -26,8 +26,8 @@ func (r Recorder) DecryptDataKey(ctx context.Context, req *keyprovider.Request, 
 	return key, err
 }
 
-// A wrapper round a plain provider, here one that finds out whether an old key
-// is still needed. Under a cache it sees the calls that the cache makes.
+// A wrapper around a plain provider finds out whether an old key is still needed.
+// Under a cache it would see only the calls that the cache makes.
 func ExampleMasterKeyProvider() {
 	newKey := func(name string) keyprovider.MasterKeyProvider {
 		key := make([]byte, 32)

@@ -13,8 +13,8 @@ import (
 	"github.com/esdk-go/esdk/keyprovider"
 )
 
-// TenantOf is a provider for the messages of one tenant. It adds the tenant to
-// the encryption context of each message, and reads no others'.
+// TenantOf is a provider for the messages of one tenant. It adds the tenant to the
+// encryption context of each message, and refuses messages of other tenants.
 type TenantOf struct {
 	keyprovider.ManagerOnly
 	keys   keyprovider.MasterKeyProvider // not embedded, not exported
@@ -23,7 +23,7 @@ type TenantOf struct {
 
 func (t TenantOf) EncryptionMaterials(ctx context.Context, req *keyprovider.EncryptionRequest) (*keyprovider.EncryptionMaterials, error) {
 	if _, ok := req.EncryptionContext["tenant"]; ok {
-		return nil, fmt.Errorf("%w: tenant is not for callers to say", keyprovider.ErrEncryptionContext)
+		return nil, fmt.Errorf("%w: callers must not give the tenant", keyprovider.ErrEncryptionContext)
 	}
 	added := *req // neither the request nor its maps may be changed
 	added.EncryptionContext = maps.Clone(req.EncryptionContext)
@@ -41,8 +41,8 @@ func (t TenantOf) DecryptionMaterials(ctx context.Context, req *keyprovider.Decr
 	return keyprovider.Materials(t.keys).DecryptionMaterials(ctx, req)
 }
 
-// A manager that adds to the encryption context stands over the cache: it sees
-// every message, and the cache keeps the tenants apart.
+// A manager that adds pairs to the encryption context belongs over the cache: there
+// it sees every message, and the cache keeps the tenants apart.
 func ExampleMaterialsManager() {
 	key := make([]byte, 32)
 	rand.Read(key)
@@ -67,7 +67,7 @@ func ExampleMaterialsManager() {
 	_, _, err = esdk.Decrypt(context.Background(), message, bob, nil)
 	fmt.Println(err)
 
-	// A wrapper that hides the manager does not turn it off.
+	// A wrapper that hides the manager fails instead of bypassing it.
 	_, _, err = esdk.Decrypt(context.Background(), message, struct{ keyprovider.MasterKeyProvider }{alice}, nil)
 	fmt.Println(errors.Is(err, keyprovider.ErrManagerOnly))
 	// Output:

@@ -14,7 +14,7 @@ import (
 )
 
 func ExampleNewRawAES() {
-	key := make([]byte, 32) // a real one comes from where you keep secrets
+	key := make([]byte, 32) // a real key comes from where you keep secrets
 	rand.Read(key)
 	p, err := keyprovider.NewRawAES("my app", "key 1", key)
 	if err != nil {
@@ -33,7 +33,7 @@ func ExampleNewRawAES() {
 	// raw AES key "key 1" of "my app"
 }
 
-// Who has only the public key can write messages, and not read them.
+// A program with only the public key can write messages but not read them.
 func ExampleNewRawRSA() {
 	private, err := rsa.GenerateKey(rand.Reader, 3072) // or from PEM, by crypto/x509
 	if err != nil {
@@ -65,8 +65,8 @@ func ExampleNewRawRSA() {
 	// reader cannot write: true
 }
 
-// Who has the recipient's public key can write messages that only the recipient
-// reads.
+// A program with the recipient's public key can write messages that only the
+// recipient can read.
 func ExampleNewRawECDHEphemeral() {
 	recipient, err := ecdh.P384().GenerateKey(rand.Reader) // or from PEM, by crypto/x509
 	if err != nil {
@@ -98,8 +98,8 @@ func ExampleNewRawECDHEphemeral() {
 	// reader cannot write: true
 }
 
-// Two who know each other's public keys: both write and both read, and nobody
-// else does either.
+// Two parties know each other's public key. Both can write and read messages, and
+// nobody else can.
 func ExampleNewRawECDHStatic() {
 	ann, err := ecdh.P256().GenerateKey(rand.Reader)
 	if err != nil {
@@ -136,7 +136,7 @@ func ExampleNewRawECDHStatic() {
 	// hello Ann, <nil>
 }
 
-// Messages under several keys: any of them opens the message.
+// A message under several keys: any one of them opens it.
 func ExampleMulti() {
 	newKey := func(name string) keyprovider.MasterKeyProvider {
 		key := make([]byte, 32)
@@ -169,8 +169,8 @@ func ExampleMulti() {
 	// true
 }
 
-// With RequireContext nobody can forget to say which tenant a message is for,
-// when encrypting or when decrypting.
+// With RequireContext no caller can forget to give the tenant of a message, on
+// encryption or on decryption.
 func ExampleRequireContext() {
 	key := make([]byte, 32)
 	rand.Read(key)
@@ -201,7 +201,7 @@ func ExampleRequireContext() {
 	// hello, <nil>
 }
 
-// Each cause says why one encrypted data key could not be used.
+// Each cause says why one encrypted data key could not be decrypted.
 func ExampleDecryptError() {
 	newKey := func() keyprovider.MasterKeyProvider {
 		key := make([]byte, 32)

@@ -34,7 +34,7 @@ func (m defaultManager) EncryptionMaterials(ctx context.Context, req *Encryption
 		return nil, fmt.Errorf("%v does not allow encryption with %v", req.CommitmentPolicy, id)
 	}
 	if _, ok := req.EncryptionContext[format.PublicKeyField]; ok {
-		return nil, fmt.Errorf("%w: the key %s is reserved", ErrEncryptionContext, format.PublicKeyField)
+		return nil, fmt.Errorf("%w: the key %s is reserved for signed messages", ErrEncryptionContext, format.PublicKeyField)
 	}
 	if k, missing := missingKey(req.EncryptionContext, req.RequiredContextKeys); missing {
 		return nil, fmt.Errorf("%w: the required key %q is missing", ErrEncryptionContext, k)
@@ -57,7 +57,7 @@ func (m defaultManager) EncryptionMaterials(ctx context.Context, req *Encryption
 			return nil, err
 		}
 		if !fits(ec) {
-			return nil, fmt.Errorf("%w: too long with the %s of a signed message", ErrEncryptionContext, format.PublicKeyField)
+			return nil, fmt.Errorf("%w: too long together with the %s of a signed message; at most 65535 bytes", ErrEncryptionContext, format.PublicKeyField)
 		}
 		materials.EncryptionContext = ec
 	}
@@ -251,13 +251,12 @@ func (r *encrypted) resume() {
 	}
 }
 
-// EncodePublicKey returns the form in which the encryption context of a signed
-// message holds its verification key, under [format.PublicKeyField]: the
-// Base64 of the compressed point. It fails if key is nil or not a point on the
-// curve that it names.
+// EncodePublicKey returns a verification key as the encryption context of a signed
+// message holds it under [format.PublicKeyField]: the compressed point in Base64.
+// It fails if key is nil or is not a point on its curve.
 func EncodePublicKey(key *ecdsa.PublicKey) (string, error) {
 	if key == nil || key.Curve == nil || key.X == nil || key.Y == nil {
-		return "", errors.New("incomplete ECDSA key")
+		return "", errors.New("nil or incomplete ECDSA public key")
 	}
 	point, err := key.Bytes() // 4, x, y
 	if err != nil {
@@ -268,9 +267,9 @@ func EncodePublicKey(key *ecdsa.PublicKey) (string, error) {
 	return base64.StdEncoding.EncodeToString(compressed), nil
 }
 
-// ParsePublicKey returns the verification key that EncodePublicKey encoded. It
-// fails with [ErrEncryptionContext] if s is not the key of a point on the
-// curve of the suite.
+// ParsePublicKey decodes the verification key that [EncodePublicKey] encoded. The
+// error wraps [ErrEncryptionContext] if s is not a point on the suite's curve. It
+// also fails if the suite does not sign.
 func ParsePublicKey(id suite.ID, s string) (*ecdsa.PublicKey, error) {
 	curve := id.Curve()
 	if curve == nil {

@@ -355,7 +355,7 @@ func TestAContextThatThePublicKeyMakesTooLongCallsNoProvider(t *testing.T) {
 	ec := map[string]string{"k": strings.Repeat("v", 65_500)}
 	_, err := encryptionMaterials(t, p, &keyprovider.EncryptionRequest{Suite: suite.AES256GCMHKDFSHA512CommitKeyECDSAP384, EncryptionContext: ec})
 	require.ErrorIs(t, err, keyprovider.ErrEncryptionContext)
-	require.ErrorContains(t, err, "too long with the aws-crypto-public-key")
+	require.ErrorContains(t, err, "too long together with the aws-crypto-public-key")
 	require.Zero(t, p.keyCalls)
 }
 
@@ -490,15 +490,15 @@ func TestDecryptionRequestContext(t *testing.T) {
 		{"reserved key that is stored", signing, pairs{public: "x"}, pairs{public: "x"}, pairs{public: "x"}, nil, ""},
 		{"other reserved key that is stored", unsigned, pairs{"aws-crypto-x": "1"}, pairs{"aws-crypto-x": "1"}, pairs{"aws-crypto-x": "1"}, nil, ""},
 
-		{"another value", unsigned, pairs{"a": "secret1"}, pairs{"a": "secret2"}, nil, nil, `another value for key "a"`},
-		{"empty value", unsigned, pairs{"a": "1"}, pairs{"a": ""}, nil, nil, `another value for key "a"`},
-		{"another public key", signing, pairs{public: "x"}, pairs{public: "y"}, nil, nil, `another value for key "aws-crypto-public-key"`},
-		{"reserved key that is not stored", unsigned, nil, pairs{"aws-crypto-x": "1"}, nil, nil, `does not have the reserved key "aws-crypto-x"`},
-		{"no public key in a signed message", signing, pairs{"a": "1"}, nil, nil, nil, "no aws-crypto-public-key in a signed message"},
-		{"no context in a signed message", signing, nil, nil, nil, nil, "no aws-crypto-public-key in a signed message"},
-		{"reproduced public key", signing, nil, pairs{public: "x"}, nil, nil, "no aws-crypto-public-key in a signed message"},
-		{"public key in an unsigned message", unsigned, pairs{public: "x"}, nil, nil, nil, "aws-crypto-public-key in a message that is not signed"},
-		{"public key in an unsigned message, reproduced", unsigned, pairs{public: "x"}, pairs{public: "x"}, nil, nil, "in a message that is not signed"},
+		{"another value", unsigned, pairs{"a": "secret1"}, pairs{"a": "secret2"}, nil, nil, `another value for the key "a"`},
+		{"empty value", unsigned, pairs{"a": "1"}, pairs{"a": ""}, nil, nil, `another value for the key "a"`},
+		{"another public key", signing, pairs{public: "x"}, pairs{public: "y"}, nil, nil, `another value for the key "aws-crypto-public-key"`},
+		{"reserved key that is not stored", unsigned, nil, pairs{"aws-crypto-x": "1"}, nil, nil, `does not store the reserved key "aws-crypto-x"`},
+		{"no public key in a signed message", signing, pairs{"a": "1"}, nil, nil, nil, "the key aws-crypto-public-key of a signed message is missing"},
+		{"no context in a signed message", signing, nil, nil, nil, nil, "the key aws-crypto-public-key of a signed message is missing"},
+		{"reproduced public key", signing, nil, pairs{public: "x"}, nil, nil, "the key aws-crypto-public-key of a signed message is missing"},
+		{"public key in an unsigned message", unsigned, pairs{public: "x"}, nil, nil, nil, "there is a key aws-crypto-public-key, but the suite does not sign"},
+		{"public key in an unsigned message, reproduced", unsigned, pairs{public: "x"}, pairs{public: "x"}, nil, nil, "but the suite does not sign"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			req := &keyprovider.DecryptionRequest{Suite: test.suite, EncryptionContext: test.stored, ReproducedContext: test.reproduced}

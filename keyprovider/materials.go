@@ -14,45 +14,53 @@ import (
 	"github.com/esdk-go/esdk/suite"
 )
 
-// A MaterialsManager decides on everything that a message needs beside its
-// plaintext: suite, encryption context, data key, signing key. A provider that
-// is one too replaces the default manager; it is found by type assertion.
+// A MaterialsManager decides everything that a message needs besides its
+// plaintext: the suite, the encryption context, the data key and the signing key.
+// If a provider implements it too, it replaces the default manager; a type
+// assertion finds it.
 //
-// A manager is policy, so hiding it must not turn it off. Embed [ManagerOnly],
-// keep the provider that it works with in an unexported field, and ask it by
-// [Materials]. Both methods may be called concurrently, must not change or
-// keep the request, and return materials that become the caller's, who clears
-// the data key after use. Their maps and slices are read-only for both.
+// A manager is policy, so a wrapper must not bypass it. Write one like this: embed
+// [ManagerOnly], keep the inner provider in an unexported field, and call it
+// through [Materials]. See the examples.
 //
-// It follows framework/cmm-interface.md of the specification.
+// The methods may be called concurrently. They must not change the request, and
+// must not keep it after the call. The caller owns the materials and clears
+// DataKey after use; their maps and slices are read-only for both sides.
+//
+// It follows [cmm-interface] of the specification.
+//
+// [cmm-interface]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/cmm-interface.md
 type MaterialsManager interface {
 	EncryptionMaterials(context.Context, *EncryptionRequest) (*EncryptionMaterials, error)
 	DecryptionMaterials(context.Context, *DecryptionRequest) (*DecryptionMaterials, error)
 }
 
-// ManagerOnly makes a MaterialsManager that embeds it a MasterKeyProvider, as
-// which it can be given to Encrypt and Decrypt. Its methods always fail with
-// [ErrManagerOnly]; they are called only if something hides the manager.
+// ManagerOnly is embedded in a MaterialsManager to make it a [MasterKeyProvider],
+// so that Encrypt and Decrypt accept it. Its methods always return
+// [ErrManagerOnly]. They are called only if a wrapper hides the manager.
 type ManagerOnly struct{}
 
-// MasterKeys fails with [ErrManagerOnly].
+// MasterKeys returns [ErrManagerOnly].
 func (ManagerOnly) MasterKeys(context.Context, *Request) ([]MasterKey, error) {
 	return nil, ErrManagerOnly
 }
 
-// DecryptDataKey fails with [ErrManagerOnly].
+// DecryptDataKey returns [ErrManagerOnly].
 func (ManagerOnly) DecryptDataKey(context.Context, *Request, []EncryptedDataKey) (*DataKey, error) {
 	return nil, ErrManagerOnly
 }
 
-// Materials returns p itself if it is a [MaterialsManager], else the default
-// manager over p. The default manager chooses the default suite of the
-// commitment policy if none is named, generates a signing key pair if the
-// suite signs and binds its public key by the encryption context, and lets the
-// provider's master keys generate and encrypt the data key, all but the first
-// at the same time.
+// Materials returns p itself if it is a [MaterialsManager], and otherwise the
+// default manager over p.
 //
-// It follows framework/default-cmm.md of the specification.
+// If no suite is named, the default manager uses the default of the commitment
+// policy. If the suite signs, it generates a signing key pair and adds the public
+// key to the encryption context. The first master key of p generates the data key;
+// then the others wrap it concurrently, up to 16 at a time.
+//
+// It follows [default-cmm] of the specification.
+//
+// [default-cmm]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/default-cmm.md
 func Materials(p MasterKeyProvider) MaterialsManager {
 	if m, ok := p.(MaterialsManager); ok && !provider.IsNil(p) {
 		return m
@@ -63,64 +71,68 @@ func Materials(p MasterKeyProvider) MaterialsManager {
 // An EncryptionRequest asks for the materials of a new message.
 type EncryptionRequest struct {
 	EncryptionContext    map[string]string
-	RequiredContextKeys  []string // keys of EncryptionContext that the message shall not store
+	RequiredContextKeys  []string // keys of EncryptionContext whose pairs the message must not store
 	CommitmentPolicy     suite.CommitmentPolicy
-	Suite                suite.ID // zero: none named
-	MaxPlaintextLength   int64    // in bytes; negative: unknown; zero means empty
+	Suite                suite.ID // zero: the manager chooses
+	MaxPlaintextLength   int64    // in bytes; zero: the message is empty; negative: unknown
 	MaxEncryptedDataKeys int      // zero: no limit
 }
 
-// EncryptionMaterials are what a new message is made with. They do not print
-// their keys: fmt, log/slog and encoding/json show them redacted.
+// EncryptionMaterials are what Encrypt makes a message with. They print redacted,
+// as a [DataKey] does.
 type EncryptionMaterials struct {
 	redacted
 	Suite               suite.ID
-	EncryptionContext   map[string]string // the request's, and the verification key if the suite signs
-	RequiredContextKeys []string          // authenticated, not stored in the message
+	EncryptionContext   map[string]string // the request's pairs, and the verification key if the suite signs
+	RequiredContextKeys []string          // keys whose pairs are authenticated but not stored in the message
 	DataKey             []byte            // secret
 	EncryptedDataKeys   []EncryptedDataKey
-	SigningKey          *ecdsa.PrivateKey // on the suite's curve; nil if it does not sign
+	SigningKey          *ecdsa.PrivateKey // on the suite's curve; nil if the suite does not sign
 }
 
-// A DecryptionRequest asks for the materials to read a message.
+// A DecryptionRequest asks for the materials of an existing message.
 type DecryptionRequest struct {
 	Suite             suite.ID
 	CommitmentPolicy  suite.CommitmentPolicy
 	EncryptedDataKeys []EncryptedDataKey
 	EncryptionContext map[string]string // as stored in the message, not authenticated yet
-	ReproducedContext map[string]string // as the caller of Decrypt gave it
+	ReproducedContext map[string]string // the pairs that the caller of Decrypt gave
 }
 
-// DecryptionMaterials are what a message is read with. They do not print their
-// key: fmt, log/slog and encoding/json show them redacted.
+// DecryptionMaterials are what Decrypt opens a message with. They print redacted, as
+// a [DataKey] does.
 type DecryptionMaterials struct {
 	redacted
 	Suite               suite.ID
-	EncryptionContext   map[string]string // the stored pairs and the reproduced ones
-	RequiredContextKeys []string          // those that the message does not store
+	EncryptionContext   map[string]string // the stored pairs and the reproduced pairs
+	RequiredContextKeys []string          // keys whose pairs the message does not store
 	DataKey             []byte            // secret
-	VerificationKey     *ecdsa.PublicKey  // on the suite's curve; nil if it does not sign
-	OpenedBy            *EncryptedDataKey // the one that held DataKey; nil if the manager does not know
+	VerificationKey     *ecdsa.PublicKey  // on the suite's curve; nil if the suite does not sign
+	OpenedBy            *EncryptedDataKey // the entry that held DataKey; nil: the manager does not say
 }
 
-// Context returns the encryption context that the request's data key is bound
-// to: the stored pairs and the reproduced ones, and, sorted, the keys that only
-// the reproduced ones have. The map is the stored one itself if nothing is
-// added. Materials managers other than the default one need it too.
+// Context returns the encryption context that the data key is bound to, which is
+// the stored pairs and the reproduced pairs together. added holds the keys that
+// only the reproduced pairs have, sorted. If there is none, ec is r's own map and
+// not a copy. A materials manager that does not call [Materials] needs it.
 //
-// It fails with [ErrEncryptionContext] if a pair is reproduced with another
-// value than the stored one, if a reproduced key with the prefix "aws-crypto-"
-// is not stored, or if the verification key is missing although the suite
-// signs, or present although it does not.
+// The error wraps [ErrEncryptionContext]
+//   - if a pair is reproduced with another value than the message stores,
+//   - if a reproduced key has the reserved prefix "aws-crypto-" and is not stored,
+//   - if the suite signs and the verification key is missing, or
+//   - if the suite does not sign and there is a verification key.
 //
-// It follows framework/default-cmm.md and framework/cmm-interface.md, "Decrypt
-// Materials", of the specification.
+// It follows [default-cmm] of the specification, and [cmm-interface], "Decrypt
+// Materials".
+//
+// [default-cmm]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/default-cmm.md
+// [cmm-interface]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/cmm-interface.md
 func (r *DecryptionRequest) Context() (ec map[string]string, added []string, err error) {
 	if _, ok := r.EncryptionContext[format.PublicKeyField]; ok != r.Suite.Signing() {
 		if ok {
-			return nil, nil, fmt.Errorf("%w: %s in a message that is not signed", ErrEncryptionContext, format.PublicKeyField)
+			return nil, nil, fmt.Errorf("%w: there is a key %s, but the suite does not sign", ErrEncryptionContext, format.PublicKeyField)
 		}
-		return nil, nil, fmt.Errorf("%w: no %s in a signed message", ErrEncryptionContext, format.PublicKeyField)
+		return nil, nil, fmt.Errorf("%w: the key %s of a signed message is missing", ErrEncryptionContext, format.PublicKeyField)
 	}
 	if len(r.ReproducedContext) == 0 {
 		return r.EncryptionContext, nil, nil
@@ -128,9 +140,9 @@ func (r *DecryptionRequest) Context() (ec map[string]string, added []string, err
 	for _, k := range slices.Sorted(maps.Keys(r.ReproducedContext)) {
 		switch stored, ok := r.EncryptionContext[k]; {
 		case ok && stored != r.ReproducedContext[k]:
-			return nil, nil, fmt.Errorf("%w: the message has another value for key %q", ErrEncryptionContext, k)
+			return nil, nil, fmt.Errorf("%w: the message has another value for the key %q", ErrEncryptionContext, k)
 		case !ok && strings.HasPrefix(k, format.ReservedPrefix):
-			return nil, nil, fmt.Errorf("%w: the message does not have the reserved key %q", ErrEncryptionContext, k)
+			return nil, nil, fmt.Errorf("%w: the message does not store the reserved key %q", ErrEncryptionContext, k)
 		case !ok:
 			added = append(added, k)
 		}

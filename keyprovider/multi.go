@@ -12,20 +12,27 @@ import (
 // multi is the provider that [Multi] returns.
 type multi struct{ children []MasterKeyProvider }
 
-// Multi returns a provider of all given ones together: the master keys of all
-// of them, in order, protect new messages, and any of them decrypts. On
-// decryption the providers are asked in order, each for all encrypted data
-// keys, until one succeeds. Providers can be the result of Multi themselves.
+// Multi returns a provider that combines the given ones. The master keys of all of
+// them protect each new message, and any of them can decrypt it. They may be
+// results of Multi themselves.
 //
-// Encryption fails if any provider fails, has no master key or can only
-// decrypt ([ErrDecryptOnly]); an error of decryption is a *[DecryptError] with
-// the causes of all providers, those that found nothing to try left out unless
-// none found anything. Multi fails if a provider is nil or is a
-// [MaterialsManager]: put the manager over the Multi instead.
+// On encryption the master keys keep the order of the providers, so the first
+// provider's first key generates the data key. Encryption fails if any provider
+// fails, has no master key, or can only decrypt ([ErrDecryptOnly]).
+//
+// On decryption each provider in turn gets all encrypted data keys, until one
+// succeeds. If none does, the error is a *[DecryptError] with the causes of all
+// providers. Providers that tried no entry are left out unless no provider tried
+// any.
+//
+// Multi fails if a provider is nil or is a [MaterialsManager]. Put the manager over
+// the Multi instead.
 //
 // Anyone who can use one of the providers can read the message, so review all.
 //
-// It follows framework/multi-keyring.md of the specification.
+// It follows [multi-keyring] of the specification.
+//
+// [multi-keyring]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/multi-keyring.md
 func Multi(first MasterKeyProvider, others ...MasterKeyProvider) (MasterKeyProvider, error) {
 	m := &multi{append([]MasterKeyProvider{first}, others...)}
 	for i, p := range m.children {
@@ -33,7 +40,7 @@ func Multi(first MasterKeyProvider, others ...MasterKeyProvider) (MasterKeyProvi
 			return nil, fmt.Errorf("keyprovider: Multi: provider %d is nil", i+1)
 		}
 		if _, ok := p.(MaterialsManager); ok {
-			return nil, fmt.Errorf("keyprovider: Multi: provider %d is a materials manager; put it over the Multi", i+1)
+			return nil, fmt.Errorf("keyprovider: Multi: provider %d is a materials manager, which belongs over the Multi", i+1)
 		}
 	}
 	tellApart(m.children)

@@ -233,8 +233,8 @@ func TestMultiRefusesNilAndManagers(t *testing.T) {
 		{"nil RawRSA", (*keyprovider.RawRSA)(nil), "is nil"},
 		{"nil of a user's", (*stub)(nil), "is nil"},
 		{"nil manager", (*manager)(nil), "is nil"},
-		{"RequireContext", required, "is a materials manager; put it over the Multi"},
-		{"manager of a user's", &manager{}, "is a materials manager; put it over the Multi"},
+		{"RequireContext", required, "is a materials manager, which belongs over the Multi"},
+		{"manager of a user's", &manager{}, "is a materials manager, which belongs over the Multi"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p, err := keyprovider.Multi(test.bad)

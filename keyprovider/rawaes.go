@@ -18,11 +18,13 @@ import (
 // length in bits, the IV's in bytes, and the IV.
 const aesInfoSize = 4 + 4 + suite.IVSize
 
-// RawAES protects data keys with an AES key that the program holds. It is a
-// [MasterKeyProvider] and its own only [MasterKey], safe for concurrent use.
-// It prints without its key.
+// A RawAES wraps data keys with an AES key that the program holds. It is a
+// [MasterKeyProvider] and its own only [MasterKey], safe for concurrent use. It
+// prints its names, and not its key.
 //
-// It follows framework/raw-aes-keyring.md of the specification.
+// It follows [raw-aes-keyring] of the specification.
+//
+// [raw-aes-keyring]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/raw-aes-keyring.md
 type RawAES struct {
 	redacted
 	namespace, name string
@@ -31,21 +33,23 @@ type RawAES struct {
 	aead func() cipher.AEAD
 }
 
-// NewRawAES returns a provider that wraps data keys with AES-GCM under key:
-// 16, 24 or 32 random bytes. They are copied. The encryption context is bound
-// to the wrapped key.
+// NewRawAES returns a provider that wraps data keys with AES-GCM under key, which
+// must be 16, 24 or 32 random bytes and is copied. The encryption context is bound
+// to the wrapped data key.
 //
-// The namespace and the name identify the key; both are stored in messages,
-// and both must be the same when decrypting, here and in the other SDKs. They
-// must be UTF-8 and not empty, and the namespace may not begin with "aws-kms".
-// One key should wrap no more than 2^32 data keys: replace it before.
+// The namespace and the name identify the key. Both are stored in messages in
+// clear, and both must be the same for decryption, here and in the other SDKs. They
+// must be UTF-8, not empty, and at most 65,515 bytes each. The namespace must not
+// begin with "aws-kms".
+//
+// Replace a key before it has wrapped 2^32 data keys.
 func NewRawAES(namespace, name string, key []byte) (*RawAES, error) {
 	if err := checkName(namespace, name); err != nil {
 		return nil, err
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
-		return nil, fmt.Errorf("keyprovider: wrapping key of %d bytes; AES needs 16, 24 or 32", len(key))
+		return nil, fmt.Errorf("keyprovider: raw AES key of %d bytes; need 16, 24 or 32", len(key))
 	}
 	aead, err := cipher.NewGCM(block)
 	if err != nil {
@@ -54,18 +58,18 @@ func NewRawAES(namespace, name string, key []byte) (*RawAES, error) {
 	return &RawAES{provider.Redact("raw AES key %q of %q", name, namespace), namespace, name, func() cipher.AEAD { return aead }}, nil
 }
 
-// MasterKeys returns k alone.
+// MasterKeys returns k.
 func (k RawAES) MasterKeys(context.Context, *Request) ([]MasterKey, error) {
 	return []MasterKey{k}, nil
 }
 
-// GenerateDataKey returns a random data key, wrapped.
+// GenerateDataKey returns a random data key, wrapped under k.
 func (k RawAES) GenerateDataKey(ctx context.Context, req *Request) (*DataKey, error) {
 	return generateDataKey(ctx, k, req)
 }
 
-// EncryptDataKey returns plaintext wrapped under a random IV. The error, for an
-// encryption context that cannot be serialised, wraps [ErrEncryptionContext].
+// EncryptDataKey wraps plaintext under k with a random IV. The error wraps
+// [ErrEncryptionContext] if the encryption context cannot be serialised.
 func (k RawAES) EncryptDataKey(_ context.Context, req *Request, plaintext []byte) (EncryptedDataKey, error) {
 	aad, err := k.aad(req)
 	if err != nil {
@@ -84,7 +88,8 @@ func (k RawAES) EncryptDataKey(_ context.Context, req *Request, plaintext []byte
 	}, nil
 }
 
-// DecryptDataKey unwraps the first of keys that is wrapped under k.
+// DecryptDataKey unwraps the first entry of keys that has k's namespace and name and
+// is wrapped under k. If there is none, the error is a *[DecryptError].
 func (k RawAES) DecryptDataKey(ctx context.Context, req *Request, keys []EncryptedDataKey) (*DataKey, error) {
 	aad, err := k.aad(req)
 	if err != nil {
@@ -102,7 +107,7 @@ func (k RawAES) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 		case ivSize != suite.IVSize:
 			return nil, fmt.Errorf("IV of %d bytes, need %d", ivSize, suite.IVSize)
 		case len(edk.Ciphertext) != want:
-			return nil, fmt.Errorf("wrapped in %d bytes, a data key for %v in %d", len(edk.Ciphertext), req.Suite, want)
+			return nil, fmt.Errorf("ciphertext of %d bytes; a wrapped data key of %v has %d", len(edk.Ciphertext), req.Suite, want)
 		}
 		return func(context.Context) ([]byte, error) {
 			plaintext, err := k.aead().Open(nil, sizes[8:], edk.Ciphertext, aad)
@@ -116,7 +121,7 @@ func (k RawAES) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 
 var errUnwrapAES = errors.New("not wrapped under this key and encryption context, or altered")
 
-// aad returns what the wrapped key is bound to.
+// aad returns the data that is authenticated with the wrapped data key.
 func (k RawAES) aad(req *Request) ([]byte, error) {
 	if k.aead == nil {
 		return nil, errors.New("the RawAES was not made by NewRawAES")

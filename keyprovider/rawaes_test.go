@@ -235,7 +235,7 @@ func TestRawAESRefusesADataKeyOfAnotherLength(t *testing.T) {
 	for _, n := range []int{0, 16, 24, 31, 33} {
 		short, err := p.EncryptDataKey(t.Context(), request(), make([]byte, n))
 		require.NoError(t, err)
-		require.ErrorContains(t, requireSkipped(t, p, short), fmt.Sprintf("wrapped in %d bytes", n+16))
+		require.ErrorContains(t, requireSkipped(t, p, short), fmt.Sprintf("ciphertext of %d bytes", n+16))
 		key, err := p.DecryptDataKey(t.Context(), request(), []keyprovider.EncryptedDataKey{short, good.Encrypted})
 		require.NoError(t, err)
 		require.Equal(t, good, key)
@@ -299,7 +299,7 @@ func TestNewRawAESRefusesWrongKeySizes(t *testing.T) {
 			continue
 		}
 		require.Nil(t, p)
-		require.EqualError(t, err, fmt.Sprintf("keyprovider: wrapping key of %d bytes; AES needs 16, 24 or 32", n))
+		require.EqualError(t, err, fmt.Sprintf("keyprovider: raw AES key of %d bytes; need 16, 24 or 32", n))
 	}
 }
 
@@ -307,9 +307,9 @@ func TestNewRawAESRefusesWrongKeySizes(t *testing.T) {
 var names = []struct{ name, namespace, keyName, want string }{
 	{"empty namespace", "", "name", "empty key namespace"},
 	{"empty name", "namespace", "", "empty key name"},
-	{"aws-kms", "aws-kms", "name", "belong to AWS KMS"},
-	{"aws-kms prefix", "aws-kms-rsa", "name", "belong to AWS KMS"},
-	{"aws-kms prefix without a hyphen", "aws-kmsx", "name", "belong to AWS KMS"},
+	{"aws-kms", "aws-kms", "name", "reserved for AWS KMS"},
+	{"aws-kms prefix", "aws-kms-rsa", "name", "reserved for AWS KMS"},
+	{"aws-kms prefix without a hyphen", "aws-kmsx", "name", "reserved for AWS KMS"},
 	{"namespace not UTF-8", "\xff", "name", "not UTF-8"},
 	{"name not UTF-8", "namespace", "\xff", "not UTF-8"},
 	{"namespace too long", strings.Repeat("x", 65516), "name", "at most 65515"},

@@ -12,48 +12,48 @@ import (
 	"github.com/esdk-go/esdk/internal/provider"
 )
 
-// RawECDH protects data keys with keys that two parties agree on by ECDH, each
-// from its own private key and the public key of the other. It is a
-// [MasterKeyProvider] and its own only [MasterKey], safe for concurrent use.
-// It prints the beginning of public keys, and nothing of private ones.
+// A RawECDH wraps data keys under keys that two parties agree on by ECDH, each with
+// its own private key and the other's public key. It is a [MasterKeyProvider] and
+// its own only [MasterKey], safe for concurrent use. It prints the beginning of
+// public keys, and nothing of private keys.
 //
-// There is one for each of the specification's key agreement schemas:
-// [NewRawECDHStatic], [NewRawECDHEphemeral] and [NewRawECDHDiscovery]. In all
-// of them keys are on P-256, P-384 or P-521, both on the same. SM2, which the
-// specification has too, is not in Go's crypto/ecdh. Messages hold both public
-// keys; no names are needed.
+// There is a constructor for each key agreement schema of the specification:
+// [NewRawECDHStatic], [NewRawECDHEphemeral] and [NewRawECDHDiscovery]. All keys of an
+// agreement are on the same curve: P-256, P-384 or P-521. SM2 is not supported.
+// Messages hold both public keys, so no names are needed.
 //
-// The encryption context is bound to the wrapped data key: use it for what is
-// not secret but belongs to the message. Each data key is wrapped under a key
-// of its own, derived with a random salt.
+// Each data key is wrapped under a key of its own, derived with a random salt. The
+// encryption context is bound to the wrapped data key.
 //
-// Whoever can read a message can also wrap, so that a message's signature proves
-// nothing here that the tags do not.
+// Whoever can unwrap a data key can also wrap one. So a signature of the message
+// proves nothing more than the authentication tags do.
 //
-// Keys come from PEM by crypto/x509, ParsePKCS8PrivateKey and
-// ParsePKIXPublicKey, and the method ECDH of what they return.
+// Functions of crypto/x509 such as ParsePKCS8PrivateKey and ParsePKIXPublicKey read
+// keys from PEM blocks; the results have a method ECDH.
 //
-// It follows framework/raw-ecdh-keyring.md and framework/key-agreement-schemas.md
-// of the specification.
+// It follows [raw-ecdh-keyring] and [key-agreement-schemas] of the specification.
+//
+// [raw-ecdh-keyring]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/raw-ecdh-keyring.md
+// [key-agreement-schemas]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/key-agreement-schemas.md
 type RawECDH struct {
 	redacted
 	curve ecdh.Curve // nil: not made by a constructor
 	// Compressed points; nil if the schema has none.
 	own, other []byte
 
-	// Both give a secret of the caller's, to be cleared. They are functions
-	// because fmt shows fields of a value that another one holds unexported,
-	// but not what a function knows.
+	// Both return a copy of the shared secret, which the caller clears. They are
+	// functions because fmt prints the fields of a RawECDH in an unexported field of
+	// another struct, but not what a function captures.
 	encrypting func() (keywrap.Agreement, []byte, error) // nil: cannot encrypt
 	decrypting func(a keywrap.Agreement) ([]byte, error) // nil: cannot decrypt
 }
 
-// NewRawECDHStatic returns a provider for two parties that know each other's
-// public keys. It encrypts to recipient, and decrypts what either of the two
-// encrypted to the other in this way. The keys are copied.
+// NewRawECDHStatic returns a provider for two parties that know each other's public
+// key. It encrypts to recipient, and decrypts what either of the two encrypted to
+// the other with their static keys. The keys are copied.
 //
-// Whoever has one of the two private keys can read all messages between them,
-// and write such messages; nobody else can.
+// Whoever has one of the two private keys can read and write all messages between
+// the parties. Nobody else can.
 //
 // The specification calls this schema RawPrivateKeyToStaticPublicKey.
 func NewRawECDHStatic(sender *ecdh.PrivateKey, recipient *ecdh.PublicKey) (*RawECDH, error) {
@@ -74,12 +74,13 @@ func NewRawECDHStatic(sender *ecdh.PrivateKey, recipient *ecdh.PublicKey) (*RawE
 	return k, nil
 }
 
-// NewRawECDHEphemeral returns a provider that can only encrypt: to recipient,
-// whose [NewRawECDHDiscovery] decrypts. For each data key it makes a key pair
-// and forgets the private key, so that the program cannot read what it wrote.
-// The key is copied; it can be that of an AWS KMS key.
+// NewRawECDHEphemeral returns a provider that encrypts to recipient and cannot
+// decrypt. It makes a new key pair for each data key and forgets the private half,
+// so the program cannot read its own messages. To decrypt, the recipient uses
+// [NewRawECDHDiscovery], or package kms if recipient is the public key of an AWS KMS
+// key. The key is copied.
 //
-// Whoever has the public key can write such messages: they do not tell who did.
+// Whoever has the public key can write such messages, so they do not prove who did.
 //
 // The specification calls this schema EphemeralPrivateKeyToStaticPublicKey.
 func NewRawECDHEphemeral(recipient *ecdh.PublicKey) (*RawECDH, error) {
@@ -103,9 +104,9 @@ func NewRawECDHEphemeral(recipient *ecdh.PublicKey) (*RawECDH, error) {
 	return k, nil
 }
 
-// NewRawECDHDiscovery returns a provider that can only decrypt: what anybody
-// encrypted to the public key of recipient, whoever it was. Encryption fails
-// with [ErrDecryptOnly], as there is nobody to encrypt to. The key is copied.
+// NewRawECDHDiscovery returns a provider that decrypts whatever anybody encrypted to
+// recipient's public key. It cannot encrypt: MasterKeys fails with
+// [ErrDecryptOnly]. The key is copied.
 //
 // To accept messages of one sender only, use [NewRawECDHStatic].
 //
@@ -130,7 +131,8 @@ func NewRawECDHDiscovery(recipient *ecdh.PrivateKey) (*RawECDH, error) {
 	return k, nil
 }
 
-// MasterKeys returns k alone, or [ErrDecryptOnly] from NewRawECDHDiscovery.
+// MasterKeys returns k. The error wraps [ErrDecryptOnly] if k is of
+// [NewRawECDHDiscovery].
 func (k RawECDH) MasterKeys(context.Context, *Request) ([]MasterKey, error) {
 	if err := k.checkEncrypting(); err != nil {
 		return nil, err
@@ -143,20 +145,20 @@ func (k RawECDH) checkEncrypting() error {
 	case k.curve == nil:
 		return errNoECDH
 	case k.encrypting == nil:
-		return fmt.Errorf("%v has no recipient: %w", k, ErrDecryptOnly)
+		return fmt.Errorf("%v has no recipient's public key: %w", k, ErrDecryptOnly)
 	}
 	return nil
 }
 
 var errNoECDH = errors.New("the RawECDH was not made by NewRawECDHStatic, NewRawECDHEphemeral or NewRawECDHDiscovery")
 
-// GenerateDataKey returns a random data key, wrapped.
+// GenerateDataKey returns a random data key, wrapped for the recipient.
 func (k RawECDH) GenerateDataKey(ctx context.Context, req *Request) (*DataKey, error) {
 	return generateDataKey(ctx, k, req)
 }
 
-// EncryptDataKey returns plaintext wrapped for the recipient. The error, for an
-// encryption context that cannot be serialised, wraps [ErrEncryptionContext].
+// EncryptDataKey wraps plaintext for the recipient. The error wraps
+// [ErrEncryptionContext] if the encryption context cannot be serialised.
 func (k RawECDH) EncryptDataKey(_ context.Context, req *Request, plaintext []byte) (EncryptedDataKey, error) {
 	if err := k.checkEncrypting(); err != nil {
 		return EncryptedDataKey{}, err
@@ -181,15 +183,15 @@ func (k RawECDH) EncryptDataKey(_ context.Context, req *Request, plaintext []byt
 	}, nil
 }
 
-// DecryptDataKey unwraps the first of keys that is wrapped for k: by raw ECDH,
-// or by AWS KMS and ECDH, whose layout is the same. A k of NewRawECDHEphemeral
-// cannot.
+// DecryptDataKey unwraps the first entry of keys that is wrapped for k, by a RawECDH
+// or by package kms with ECDH; both have the same layout. If there is none, the
+// error is a *[DecryptError]. It always fails if k is of [NewRawECDHEphemeral].
 func (k RawECDH) DecryptDataKey(ctx context.Context, req *Request, keys []EncryptedDataKey) (*DataKey, error) {
 	switch {
 	case k.curve == nil:
 		return nil, errNoECDH
 	case k.decrypting == nil:
-		return nil, &DecryptError{[]error{fmt.Errorf("%v can only encrypt: the recipient's private key decrypts", k)}}
+		return nil, &DecryptError{[]error{fmt.Errorf("%v can only encrypt; decryption needs the recipient's private key", k)}}
 	}
 	ec, err := provider.AppendContext(nil, req.EncryptionContext)
 	if err != nil {
@@ -209,7 +211,7 @@ func (k RawECDH) DecryptDataKey(ctx context.Context, req *Request, keys []Encryp
 			return nil, nil
 		}
 		if want := keywrap.AgreementOverhead + req.Suite.KeySize(); len(edk.Ciphertext) != want { // before the costly part
-			return nil, fmt.Errorf("wrapped in %d bytes, a data key for %v in %d", len(edk.Ciphertext), req.Suite, want)
+			return nil, fmt.Errorf("ciphertext of %d bytes; a wrapped data key of %v has %d", len(edk.Ciphertext), req.Suite, want)
 		}
 		return func(context.Context) ([]byte, error) { return k.unwrap(agreement, ec, edk.Ciphertext) }, nil
 	}))

@@ -204,7 +204,7 @@ func TestEphemeralRawECDHOnlyEncrypts(t *testing.T) {
 	key := generate(t, p, request())
 	causes := requireRefused(t, p, request(), key.Encrypted)
 	require.Len(t, causes, 1)
-	require.EqualError(t, causes[0], p.String()+" can only encrypt: the recipient's private key decrypts")
+	require.EqualError(t, causes[0], p.String()+" can only encrypt; decryption needs the recipient's private key")
 	requireRefused(t, p, request())
 }
 
@@ -268,9 +268,9 @@ func TestRawECDHSkipsWhatHasAnotherLayoutAndSaysSo(t *testing.T) {
 			{ecdhInfo(1, to[:32], from), good.Encrypted.Ciphertext, "recipient's public key: 32 bytes, a compressed point of P-256 has 33"},
 			{ecdhInfo(1, to, compressed(other)), good.Encrypted.Ciphertext, "sender's public key: 49 bytes, a compressed point of P-256 has 33"},
 			{ecdhInfo(1, recipient.PublicKey().Bytes(), sender.PublicKey().Bytes()), good.Encrypted.Ciphertext, "recipient's public key: 65 bytes, a compressed point of P-256 has 33"},
-			{good.Encrypted.ProviderInfo, nil, "wrapped in 0 bytes, a data key for ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY in 112"},
-			{good.Encrypted.ProviderInfo, good.Encrypted.Ciphertext[1:], "wrapped in 111 bytes, a data key for ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY in 112"},
-			{good.Encrypted.ProviderInfo, append(bytes.Clone(good.Encrypted.Ciphertext), 0), "wrapped in 113 bytes, a data key for ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY in 112"},
+			{good.Encrypted.ProviderInfo, nil, "ciphertext of 0 bytes; a wrapped data key of ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY has 112"},
+			{good.Encrypted.ProviderInfo, good.Encrypted.Ciphertext[1:], "ciphertext of 111 bytes; a wrapped data key of ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY has 112"},
+			{good.Encrypted.ProviderInfo, append(bytes.Clone(good.Encrypted.Ciphertext), 0), "ciphertext of 113 bytes; a wrapped data key of ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY has 112"},
 		} {
 			bad := keyprovider.EncryptedDataKey{ProviderID: "raw-ecdh", ProviderInfo: test.info, Ciphertext: test.ciphertext}
 			require.EqualError(t, requireSkipped(t, p, bad), `encrypted data key 1 ("raw-ecdh"): skipped: `+test.want)
@@ -382,7 +382,7 @@ func TestRawECDHRefusesADataKeyOfAnotherLength(t *testing.T) {
 		for _, n := range []int{0, 16, 24, 31, 33} {
 			short, err := writer.EncryptDataKey(t.Context(), request(), make([]byte, n))
 			require.NoError(t, err)
-			require.ErrorContains(t, requireSkipped(t, p, short), fmt.Sprintf("wrapped in %d bytes", n+80))
+			require.ErrorContains(t, requireSkipped(t, p, short), fmt.Sprintf("ciphertext of %d bytes", n+80))
 		}
 	}
 }

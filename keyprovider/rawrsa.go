@@ -15,19 +15,18 @@ import (
 	"github.com/esdk-go/esdk/internal/provider"
 )
 
-// RSAPadding is the padding scheme of a [RawRSA]. The zero value is invalid,
-// as is any other that is not one of the constants. With OAEP, the hash of
-// MGF1 is the same as that of OAEP.
+// RSAPadding is the padding scheme of a [RawRSA]. Only the constants are valid; the
+// zero value is not. The OAEP schemes use the same hash for MGF1.
 type RSAPadding uint8
 
 const (
-	// PKCS1v15 is for reading and writing what old systems can do, only.
-	// Whoever can send messages to a program that decrypts with it, and can
-	// tell failures apart by their time or their effects, may decrypt data
-	// keys by asking often (a padding oracle). Where one entry of a message
-	// names the key, an entry that cannot be unwrapped gives a random data key
-	// instead of an error, and the message fails like one of another data key.
-	// Prefer OAEPSHA256 or longer.
+	// PKCS1v15 is only for messages of old systems. Prefer OAEPSHA256 or longer.
+	//
+	// It has a padding oracle: somebody who can send many messages to a program, and
+	// can tell the kinds of failure apart by time or effect, may decrypt data keys.
+	// Therefore, if one entry of a message names the key and cannot be unwrapped, the
+	// result is a random data key and not an error. The message then fails as one
+	// under another data key does.
 	PKCS1v15 RSAPadding = iota + 1
 	OAEPSHA1
 	OAEPSHA256
@@ -67,16 +66,18 @@ func (p RSAPadding) hash() hash.Hash {
 	return nil
 }
 
-// RawRSA protects data keys with an RSA key that the program holds. It is a
-// [MasterKeyProvider] and its own only [MasterKey], safe for concurrent use.
-// It prints without its key.
+// A RawRSA wraps data keys with an RSA key that the program holds. It is a
+// [MasterKeyProvider] and its own only [MasterKey], safe for concurrent use. It
+// prints its names, and not its keys.
 //
-// RSA wrapping does not bind the encryption context to the data key; only the
-// message does, under that key. A reader of a signed message can therefore
-// replace its public key and sign anew: with RawRSA a signature proves nothing
-// that the tags do not.
+// RSA wrapping does not bind the encryption context to the data key. The message
+// does, under the data key. So whoever can read a signed message can replace the
+// verification key in it and sign it again: with RawRSA a signature proves nothing
+// more than the authentication tags do.
 //
-// It follows framework/raw-rsa-keyring.md of the specification.
+// It follows [raw-rsa-keyring] of the specification.
+//
+// [raw-rsa-keyring]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/raw-rsa-keyring.md
 type RawRSA struct {
 	redacted
 	namespace, name string
@@ -86,17 +87,18 @@ type RawRSA struct {
 	oneOfSeveral    bool // of a Multi's keys with this namespace and name, and not the last
 }
 
-// NewRawRSA returns a provider that wraps data keys for pub and unwraps them
-// with priv. Either may be nil: without pub, encryption fails with
-// [ErrDecryptOnly], as the public key is never taken from priv; without priv,
-// decryption fails. The keys are copied; they must be valid, belong together
-// and have at least 1024 bits, the private key two primes.
+// NewRawRSA returns a provider that wraps data keys with pub and unwraps them with
+// priv. Either may be nil. Without pub, encryption fails with [ErrDecryptOnly]; the
+// public half of priv is not used instead. Without priv, decryption fails.
 //
-// The namespace and the name identify the key; both are stored in messages,
-// and both must be the same when decrypting, here and in the other SDKs. They
-// must be UTF-8 and not empty, and the namespace may not begin with "aws-kms".
+// The keys are copied. They must be valid, have 1024 bits or more, and belong
+// together; priv must have two primes. Functions of crypto/x509 such as
+// ParsePKIXPublicKey and ParsePKCS8PrivateKey read keys from PEM blocks.
 //
-// Use crypto/x509 to read keys from PEM: ParsePKIXPublicKey, ParsePKCS8PrivateKey.
+// The namespace and the name identify the key. Both are stored in messages in
+// clear, and both must be the same for decryption, here and in the other SDKs. They
+// must be UTF-8, not empty, and at most 65,515 bytes each. The namespace must not
+// begin with "aws-kms".
 func NewRawRSA(namespace, name string, pub *rsa.PublicKey, priv *rsa.PrivateKey, padding RSAPadding) (*RawRSA, error) {
 	if err := checkName(namespace, name); err != nil {
 		return nil, err
@@ -118,7 +120,7 @@ func NewRawRSA(namespace, name string, pub *rsa.PublicKey, priv *rsa.PrivateKey,
 	}
 	switch {
 	case pub == nil && priv == nil:
-		return nil, errors.New("keyprovider: neither an RSA public key nor a private key")
+		return nil, errors.New("keyprovider: NewRawRSA with neither a public key nor a private key")
 	case pub != nil && priv != nil && !k.priv.PublicKey.Equal(k.pub):
 		return nil, errors.New("keyprovider: the RSA public key and private key do not belong together")
 	}
@@ -142,10 +144,10 @@ func copyPrivateKey(priv *rsa.PrivateKey) (*rsa.PrivateKey, error) {
 		return nil, err
 	}
 	if priv.D == nil || len(priv.Primes) < 2 {
-		return nil, errors.New("it lacks the exponent or the primes")
+		return nil, errors.New("no private exponent or fewer than 2 primes")
 	}
 	if len(priv.Primes) > 2 { // crypto/rsa no longer checks such keys
-		return nil, fmt.Errorf("it has %d primes, need 2", len(priv.Primes))
+		return nil, fmt.Errorf("%d primes, need 2", len(priv.Primes))
 	}
 	if err := priv.Validate(); err != nil {
 		return nil, err
@@ -156,7 +158,7 @@ func copyPrivateKey(priv *rsa.PrivateKey) (*rsa.PrivateKey, error) {
 // minRSABits is what crypto/rsa demands.
 const minRSABits = 1024
 
-// MasterKeys returns k alone, or [ErrDecryptOnly] if it has no public key.
+// MasterKeys returns k. The error wraps [ErrDecryptOnly] if k has no public key.
 func (k RawRSA) MasterKeys(context.Context, *Request) ([]MasterKey, error) {
 	if k.pub == nil {
 		return nil, fmt.Errorf("%v has no public key: %w", k, ErrDecryptOnly)
@@ -164,12 +166,13 @@ func (k RawRSA) MasterKeys(context.Context, *Request) ([]MasterKey, error) {
 	return []MasterKey{k}, nil
 }
 
-// GenerateDataKey returns a random data key, wrapped.
+// GenerateDataKey returns a random data key, wrapped with the public key.
 func (k RawRSA) GenerateDataKey(ctx context.Context, req *Request) (*DataKey, error) {
 	return generateDataKey(ctx, k, req)
 }
 
-// EncryptDataKey returns plaintext wrapped for the public key.
+// EncryptDataKey wraps plaintext with the public key. The error wraps
+// [ErrDecryptOnly] if there is none.
 func (k RawRSA) EncryptDataKey(_ context.Context, _ *Request, plaintext []byte) (EncryptedDataKey, error) {
 	if k.pub == nil {
 		return EncryptedDataKey{}, fmt.Errorf("%v has no public key: %w", k, ErrDecryptOnly)
@@ -187,7 +190,9 @@ func (k RawRSA) EncryptDataKey(_ context.Context, _ *Request, plaintext []byte) 
 	return EncryptedDataKey{ProviderID: k.namespace, ProviderInfo: []byte(k.name), Ciphertext: ciphertext}, nil
 }
 
-// DecryptDataKey unwraps the first of keys that is wrapped for k.
+// DecryptDataKey unwraps the first entry of keys that has k's namespace and name and
+// is wrapped for k. If there is none, the error is a *[DecryptError]; but see
+// [PKCS1v15].
 func (k RawRSA) DecryptDataKey(ctx context.Context, req *Request, keys []EncryptedDataKey) (*DataKey, error) {
 	if k.priv == nil {
 		return nil, &DecryptError{[]error{fmt.Errorf("%v has no private key", k)}}
@@ -197,7 +202,7 @@ func (k RawRSA) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 			return nil, nil
 		}
 		if size := k.priv.Size(); len(edk.Ciphertext) != size { // before the costly part
-			return nil, fmt.Errorf("wrapped in %d bytes, this key wraps in %d", len(edk.Ciphertext), size)
+			return nil, fmt.Errorf("ciphertext of %d bytes; this key makes %d", len(edk.Ciphertext), size)
 		}
 		return func(context.Context) ([]byte, error) {
 			if k.padding == PKCS1v15 && !k.oneOfSeveral && k.entries(keys) == 1 {

@@ -18,16 +18,23 @@ type requireContext struct {
 	keys  []string
 }
 
-// RequireContext returns a provider for messages whose encryption context has
-// all the given keys but does not store their pairs. Encryption and decryption
-// fail with [ErrEncryptionContext] unless the caller gives a value for each;
-// decryption then fails unless the values are those of the encryption. It is a
-// [MaterialsManager]; p can be one too.
+// RequireContext returns a provider that demands the given keys of the encryption
+// context. Messages authenticate their pairs but do not store them. The provider
+// is a [MaterialsManager]; p may be one too, such as a [Cache].
+//
+// On encryption the caller must give a pair for each key in
+// esdk.EncryptOptions.EncryptionContext. On decryption the caller must give it
+// again in esdk.DecryptOptions.EncryptionContext, whether the message stores the
+// pair or not. If a key is missing, the error names it and wraps
+// [ErrEncryptionContext], and p is not called. If a value differs from that of the
+// encryption, decryption fails.
 //
 // RequireContext fails if p is nil, if no key is given, or if a key has the
-// reserved prefix "aws-crypto-".
+// reserved prefix "aws-crypto-". The keys are copied.
 //
-// It follows framework/required-encryption-context-cmm.md of the specification.
+// It follows [required-encryption-context-cmm] of the specification.
+//
+// [required-encryption-context-cmm]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/required-encryption-context-cmm.md
 func RequireContext(p MasterKeyProvider, keys ...string) (MasterKeyProvider, error) {
 	if provider.IsNil(p) {
 		return nil, errors.New("keyprovider: RequireContext of a nil provider")

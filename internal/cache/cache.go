@@ -1,18 +1,21 @@
-// Package cache keeps values that a call to some service brings, such as data
-// keys: for a limited time, number of uses and number of values. One call at a
-// time brings each value, however many ask for it. Values are cleared when
-// they leave.
+// Package cache keeps values that are slow to fetch, such as data keys, for a limited
+// time, number of uses and number of values. Values are cleared when they leave.
 //
-// The values of one [Store] can be of several kinds, so that caches of
-// different kinds can share its room; their IDs keep them apart. Each cache
-// has its own [View] of the store.
+// A [Store] holds the entries. Each cache has its own [View] of a store. Several
+// caches, also of different kinds, can share a store and its capacity; their IDs keep
+// their values apart.
 //
-// The package starts no goroutines: who needs a value that is missing makes
-// the call itself, and a timer removes values that are too old.
+// A flight is one call that fetches a value. The leader is the request that makes the
+// call, on its own goroutine and with its own ctx. Requests for the same value that
+// arrive meanwhile are its waiters. The package starts no goroutines; a timer removes
+// values that are too old.
 //
-// It follows framework/cryptographic-materials-cache.md of the specification,
-// the pages of the local and the storm tracking cache, and that of the caching
-// CMM for the use that is counted.
+// It follows [local-cache] and [storm-tracking-cache] of the specification, and
+// [caching-cmm] for what counts as use.
+//
+// [local-cache]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/local-cryptographic-materials-cache.md
+// [storm-tracking-cache]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/storm-tracking-cryptographic-materials-cache.md
+// [caching-cmm]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/caching-cmm.md
 package cache
 
 import (
@@ -26,22 +29,22 @@ import (
 	"github.com/esdk-go/esdk/internal/provider"
 )
 
-// An ID identifies an entry: the hash of a cache entry identifier formula, and
-// the lengths of the parts that were hashed. The formulas do not delimit all
-// their parts, so some unequal requests would be hashed alike without.
+// An ID identifies an entry. Sum is the hash of a cache entry identifier formula, and
+// Parts holds lengths of what was hashed: the formulas do not delimit all their parts,
+// so some unequal requests have the same hash.
 type ID struct {
 	Sum   [48]byte
 	Parts [3]uint32
 }
 
-// A Value is what an entry holds. Clear erases its secrets; it is called once,
-// while the store is locked, when nothing will use the value any more.
+// A Value is what an entry holds. Clear erases its secrets. It is called once, with the
+// store locked, after the last use of the value.
 type Value interface{ Clear() }
 
 // Usage is what a value was used for.
 type Usage struct{ Messages, Bytes int64 }
 
-// plus returns u and more together, and whether that is within the limit.
+// plus returns the sum of u and more, and whether it is within limit.
 func (u Usage) plus(more, limit Usage) (Usage, bool) {
 	if more.Messages > limit.Messages-u.Messages || more.Bytes > limit.Bytes-u.Bytes {
 		return u, false
@@ -65,25 +68,25 @@ type Store struct {
 	alarm    time.Time   // when it will; zero if it is not set
 	flights  map[ID]*flight
 	seq      uint64 // of the latest flight
-	epoch    uint64 // what was called for in an earlier one is not kept
+	epoch    uint64 // number of purges; results of flights of an earlier epoch are not kept
 }
 
 // entry is a value that can be used again.
 type entry struct {
 	id      ID
 	value   Value
-	view    *View // that called for it
+	view    *View // the leader's
 	seq     uint64
 	used    Usage
 	created time.Time
 	expires time.Time
-	tried   time.Time     // when a call for its successor last began
+	tried   time.Time     // when the latest refresh began
 	recent  *list.Element // in Store.recent
 	index   int           // in Store.expiries
 }
 
-// New returns an empty store for up to capacity entries. It keeps nothing if
-// that is not positive.
+// New returns an empty store for up to capacity entries. If capacity is not positive,
+// nothing is kept.
 func New(capacity int) *Store {
 	s := &Store{capacity: capacity, entries: map[ID]*entry{}, flights: map[ID]*flight{}}
 	s.redacted = provider.RedactAs(func() string { return fmt.Sprintf("cache store with %d entries", s.Len()) })
@@ -94,7 +97,7 @@ func New(capacity int) *Store {
 // that anybody can declare.
 func (s *Store) Valid() bool { return s.entries != nil }
 
-// Purge removes all entries. What is being called for now will not be kept.
+// Purge removes all entries. The results of flights under way are not kept.
 func (s *Store) Purge() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -128,7 +131,7 @@ func (s *Store) find(id ID, now time.Time) *entry {
 	return e
 }
 
-// put stores what a flight brought.
+// put stores the value that a flight fetched, or clears it.
 func (s *Store) put(f *flight, value Value, now time.Time) {
 	old := s.entries[f.id]
 	switch {
@@ -166,8 +169,8 @@ func (s *Store) drop(e *entry) {
 	e.value.Clear()
 }
 
-// setAlarm sets the timer for the next expiry if it would come too late. One
-// that comes too early does no harm.
+// setAlarm sets the timer for the next expiry, unless it goes off earlier anyway, which
+// does no harm.
 func (s *Store) setAlarm() {
 	if len(s.expiries) == 0 {
 		if s.timer != nil {
@@ -200,7 +203,7 @@ func (s *Store) sweep() {
 	s.setAlarm()
 }
 
-// expiries is a heap with the entry on top that expires next.
+// expiries is a heap. The entry that expires next is on top.
 type expiries []*entry
 
 func (x expiries) Len() int           { return len(x) }
@@ -223,5 +226,5 @@ func (x *expiries) Pop() any {
 	return e
 }
 
-// noLimit is the limit of a view that has none.
+// noLimit stands for no limit of a view.
 const noLimit = math.MaxInt64

@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// flight is a call that is under way. All fields but the constant first ones
-// are guarded by the store's lock.
+// flight is a call under way. The first group of fields never changes; the store's
+// lock guards the second.
 type flight struct {
 	store   *Store
-	view    *View // of the leader: the request whose goroutine makes the call
+	view    *View // the leader's
 	id      ID
 	variant int
 	seq     uint64
 	epoch   uint64
 
-	used    Usage // by the leader and all that wait
+	used    Usage // by the leader and the waiters
 	waiters []*waiter
 }
 
-// waiter is a request that waits for the flight of another.
+// waiter is a request that waits for another's flight.
 type waiter struct {
 	view *View
 	key  Key
@@ -29,7 +29,7 @@ type waiter struct {
 	flight  *flight // nil when done
 	outcome Outcome
 	err     error
-	lead    *flight // not nil: the waiter is the leader of this one now
+	lead    *flight // not nil: the flight that the waiter must lead now
 }
 
 // takeOff starts a flight. The store is locked.
@@ -40,8 +40,8 @@ func (s *Store) takeOff(v *View, k Key) *flight {
 	return f
 }
 
-// join lets a request wait for the flight. It returns nil if what the flight
-// brings is not for it: used up by then, or purged. The store is locked.
+// join adds a waiter to the flight. It returns nil if the flight's value would be used
+// up or has been purged. The store is locked.
 func (f *flight) join(v *View, k Key, r Request) *waiter {
 	used, fits := f.used.plus(k.Cost, v.limit)
 	if !fits || f.epoch != f.store.epoch {
@@ -81,12 +81,12 @@ func (w *waiter) resolve(outcome Outcome, err error) {
 	close(w.done)
 }
 
-// lead makes the call, for the leader's request r and all that wait.
+// lead makes the call for the leader's request r and the waiters.
 func (f *flight) lead(ctx context.Context, r Request, cost Usage) (Outcome, error) {
 	s := f.store
 	returned := false
 	defer func() {
-		if !returned { // Load panicked: that is the leader's affair alone
+		if !returned { // Load panicked, which concerns the leader alone
 			s.mu.Lock()
 			f.land()
 			f.pass(func(*waiter) bool { return true })
@@ -104,7 +104,7 @@ func (f *flight) lead(ctx context.Context, r Request, cost Usage) (Outcome, erro
 	defer s.mu.Unlock()
 	f.land()
 	if err != nil {
-		if ctx.Err() != nil { // the leader's affair, too
+		if ctx.Err() != nil { // which concerns the leader alone, too
 			f.pass(func(*waiter) bool { return true })
 			return 0, err
 		}
@@ -126,15 +126,15 @@ func (f *flight) lead(ctx context.Context, r Request, cost Usage) (Outcome, erro
 	return Loaded, nil
 }
 
-// land lets nobody join any more.
+// land lets no further request join.
 func (f *flight) land() {
 	if f.store.flights[f.id] == f {
 		delete(f.store.flights, f.id)
 	}
 }
 
-// fail gives the error to those that wait and that it concerns, and the lead
-// to one of the others.
+// fail gives the error to the waiters of the same Variant. The first of the others leads
+// a new flight.
 func (f *flight) fail(err error) {
 	for _, w := range f.waiters {
 		if w.flight == f && w.key.Variant == f.variant {
@@ -144,8 +144,8 @@ func (f *flight) fail(err error) {
 	f.pass(func(w *waiter) bool { return w.key.Variant != f.variant })
 }
 
-// pass makes the first of those that wait and match the leader of a new
-// flight, for which the rest of them wait.
+// pass makes the first waiter that matches the leader of a new flight. The other
+// matching waiters wait for that.
 func (f *flight) pass(match func(*waiter) bool) {
 	var next *flight
 	for _, w := range f.waiters {
@@ -155,7 +155,7 @@ func (f *flight) pass(match func(*waiter) bool) {
 			next = f.store.takeOff(w.view, w.key)
 			w.lead = next
 			w.resolve(0, nil)
-		default: // fits, as it did with the former leader's request
+		default: // it fits, as it did together with the former leader's use
 			next.used.Messages += w.key.Cost.Messages
 			next.used.Bytes += w.key.Cost.Bytes
 			next.waiters = append(next.waiters, w)
@@ -164,8 +164,8 @@ func (f *flight) pass(match func(*waiter) bool) {
 	}
 }
 
-// fallBack is the result of a leader whose call failed: if the call was to
-// replace an entry in its grace period, that is still good.
+// fallBack returns the result of a leader whose call failed. If the call was a refresh
+// and the entry is still good for the leader's view, the leader takes that.
 func (f *flight) fallBack(r Request, cost Usage, err error) (Outcome, error) {
 	now := time.Now()
 	e := f.store.find(f.id, now)

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A View is how one cache uses a [Store]. Its settings hold for what it gets,
-// whichever view of the same entries called for it.
+// A View is one cache's use of a [Store]. Its settings apply to everything it gets,
+// whichever view fetched the value.
 type View struct {
 	store     *Store
 	partition string
@@ -17,17 +17,17 @@ type View struct {
 	stats     Stats // guarded by store.mu
 }
 
-// DefaultCapacity is that of the stores of caches that are not told any.
+// DefaultCapacity is the capacity of a cache's own store if the user names none.
 const DefaultCapacity = 1000
 
 const (
 	defaultGrace = 10 * time.Second
-	graceTries   = 10 // with defaultGrace one each second, as the specification has it
+	graceTries   = 10 // with defaultGrace one a second, as the specification says
 )
 
-// GracePeriod returns the Grace and Interval of Options for what a user of the
-// cache asked for: zero means 10 seconds, or a tenth of maxAge if that is less,
-// and a negative one means none.
+// GracePeriod returns Options.Grace and Options.Interval for the grace period that a
+// user asked for. Zero means 10 seconds, or a tenth of maxAge if that is less; negative
+// means none.
 func GracePeriod(asked, maxAge time.Duration) (grace, interval time.Duration) {
 	if asked == 0 {
 		asked = min(defaultGrace, maxAge/10)
@@ -42,20 +42,20 @@ type Options struct {
 	Partition string
 	// MaxAge is how long an entry is used. It must be positive.
 	MaxAge time.Duration
-	// Grace is the last part of MaxAge, in which one caller calls for a new
-	// value while the others use the old one; at the earliest Interval after
-	// the last such call began. Zero means none.
+	// Grace is the last part of MaxAge. In it one request at a time refreshes the
+	// entry while the others use the old value, and not earlier than Interval after
+	// the latest refresh began. Zero means none.
 	Grace, Interval time.Duration
-	// Limit is the most that a value is used for. Zeros mean no limit.
+	// Limit is the most use of a value. Zeros mean no limit.
 	Limit Usage
 }
 
-// Stats count what happened to the entries that a view called for.
+// Stats count what happened to the entries that a view fetched.
 type Stats struct {
-	Entries         int   // that there are now
-	Evictions       int64 // to make room
-	Expirations     int64 // at MaxAge or the limit of messages
-	RefreshFailures int64 // calls in the grace period whose error was not returned
+	Entries         int   // in the store now
+	Evictions       int64 // entries removed to make room
+	Expirations     int64 // entries removed at MaxAge or at the limit of messages
+	RefreshFailures int64 // failed refreshes after which the old value was used
 }
 
 // View returns a new view of the store.
@@ -76,8 +76,8 @@ func (v *View) Stats() Stats {
 	return v.stats
 }
 
-// Purge removes the entries of the view's partition. What is being called for
-// now will not be kept.
+// Purge removes the entries of the view's partition. The results of flights under way
+// are not kept.
 func (v *View) Purge() {
 	v.store.mu.Lock()
 	defer v.store.mu.Unlock()
@@ -86,22 +86,20 @@ func (v *View) Purge() {
 
 // A Request is one use of a value.
 type Request interface {
-	// Take copies what the request needs of the value. It returns false, and
-	// takes nothing, if the value is not for the request. It is called while
-	// the store is locked, maybe by another goroutine, but at most once for
-	// each result of Get that is Hit or Alone.
+	// Take copies what the request needs from the value. If the value is not for the
+	// request it returns false. It is called with the store locked, maybe by another
+	// goroutine, and at most once for each result of Get that is Hit or Alone.
 	Take(Value) bool
-	// Load makes the call. Its Value is what to keep for others, nil if that
-	// must not be; its result for the request itself is no concern of this
-	// package.
+	// Load makes the call. It returns the value to keep for other requests, or nil if
+	// there is nothing to share. It stores its own result in the request.
 	Load(context.Context) (Value, error)
 }
 
 // A Key says which entry a request is for.
 type Key struct {
 	ID   ID
-	Cost Usage // what the request uses of it
-	// Variant differs for requests that share values and not failures.
+	Cost Usage // what the request uses
+	// Variant differs for requests that share values but not errors.
 	Variant int
 }
 
@@ -110,16 +108,15 @@ type Outcome int
 
 const (
 	_      Outcome = iota
-	Hit            // Take took what there was
-	Loaded         // Load was called; if it failed, Take took an entry in its grace period
-	Alone          // neither: there is no value to share; the caller must make the call itself
+	Hit            // Take took a cached value or the leader's
+	Loaded         // Load was called; if it failed, Take took the entry, in its grace period
+	Alone          // there is no value to share; the caller must make the call itself
 )
 
-// Get takes from the entry or calls for it. There is one flight, that is one
-// call of Load, for a missing entry: that of the first request; those that
-// come meanwhile wait for it, as many as the limit of use admits, each until
-// its ctx is done. If the call fails because the ctx it was made with is done,
-// the next one that waits makes another; with any other error all fail.
+// Get lets the request take the entry, or makes a flight for it. The first request for
+// a missing entry is the leader. Later ones wait, as many as the limit admits, each
+// until its own ctx is done. If the leader fails because its ctx is done, the first
+// waiter leads a new flight. Any other error goes to all waiters of the same Variant.
 func (v *View) Get(ctx context.Context, k Key, r Request) (Outcome, error) {
 	s := v.store
 	s.mu.Lock()
@@ -155,7 +152,7 @@ func (v *View) Get(ctx context.Context, k Key, r Request) (Outcome, error) {
 	return f.lead(ctx, r, k.Cost)
 }
 
-// use notes that the view uses the entry, for so much in all.
+// use records the entry's total use and that it was just used.
 func (v *View) use(e *entry, used Usage) {
 	e.used = used
 	v.store.recent.MoveToFront(e.recent)

@@ -1,28 +1,28 @@
-// Package providertest checks that a [keyprovider.MasterKeyProvider], this
-// module's or one of your own, keeps the contract that encryption and
-// decryption rely on. Call [Test] in a test of the provider:
+// Package providertest checks that a [keyprovider.MasterKeyProvider], this module's or
+// your own, keeps the contract that encryption and decryption rely on. Call [Test] in
+// a test of the provider, and run it with the race detector:
 //
 //	func TestProvider(t *testing.T) {
 //		providertest.Test(t, providertest.Config{Provider: New(...)})
 //	}
 //
-// It checks, for every suite, that
+// For every suite it checks that
 //
-//   - the provider names its master keys, and each generates data keys of the
-//     suite's length, another one each time, and encrypts those of others;
-//   - whatever they wrapped fits into a message header, and is unwrapped to the
-//     same data key, alone and among other entries, the first usable one first;
-//   - entries of other providers, empty ones and garbage are skipped, and one
-//     that was altered in any part is refused;
-//   - another encryption context is refused, and nil is the same as empty;
-//   - every slice returned is a fresh one, and nothing that was passed in is
+//   - the provider has master keys; each generates a different data key of the
+//     suite's length each time, and wraps the data keys of others;
+//   - every wrapped data key fits into a message header, and unwraps to the same data
+//     key, both alone and among other entries, where the first usable entry wins;
+//   - foreign, empty and garbage entries are skipped, and an entry that was altered in
+//     any field is refused;
+//   - another encryption context is refused, and nil means the same as empty;
+//   - every returned slice is memory of its own, and nothing that was passed in is
 //     changed or kept;
-//   - an error comes with a nil result, and is a [keyprovider.DecryptError] if
-//     no entry could be used;
-//   - a context that is done gives an error or the right key, never a wrong one;
-//   - all of it works from several goroutines: run it with the race detector.
+//   - the result is nil with every error, and the error is a
+//     [keyprovider.DecryptError] if no entry could be used;
+//   - a done ctx gives an error or the right data key, and never a wrong one; and
+//   - all methods can be called from several goroutines.
 //
-// Whether keys are random, and whether they stay secret, it cannot see.
+// It cannot check that keys are random or that they stay secret.
 package providertest
 
 import (
@@ -32,24 +32,24 @@ import (
 	"github.com/esdk-go/esdk/suite"
 )
 
-// A Config says what [Test] is to check.
+// A Config says what [Test] checks.
 type Config struct {
-	// Provider encrypts, and decrypts too if Decrypter is nil. If it is nil
-	// itself, Decrypter is one that can only decrypt: then Test checks that
-	// encryption fails with keyprovider.ErrDecryptOnly, and that nothing
-	// which is not its own decrypts.
+	// Provider encrypts. It also decrypts if Decrypter is nil. If Provider itself is
+	// nil, Decrypter must be one that can only decrypt: then Test checks that
+	// encryption fails with keyprovider.ErrDecryptOnly, and that no foreign entry is
+	// decrypted.
 	Provider keyprovider.MasterKeyProvider
-	// Decrypter decrypts what any of Provider's master keys encrypted. If it
-	// cannot encrypt as well, it must say so by keyprovider.ErrDecryptOnly.
+	// Decrypter decrypts what any master key of Provider wrapped. If it cannot
+	// encrypt, its MasterKeys must fail with keyprovider.ErrDecryptOnly.
 	Decrypter keyprovider.MasterKeyProvider
-	// Unbound is for providers whose wrapping does not bind the data key to
-	// the encryption context, as with RSA.
+	// Unbound is for providers that do not bind the data key to the encryption
+	// context, such as those that wrap by RSA.
 	Unbound bool
-	// ImplicitRejection is for providers that give a random data key for an
-	// altered ciphertext, so that nothing tells why it could not be unwrapped,
-	// as must be with RSA and PKCS1v15.
+	// ImplicitRejection is for providers that return a random data key for an altered
+	// ciphertext, so that nobody learns why it could not be unwrapped, as RSA with
+	// PKCS1v15 requires.
 	ImplicitRejection bool
-	// Suites are those that the provider is for; nil means all.
+	// Suites are the suites that the provider supports. Nil means all.
 	Suites []suite.ID
 }
 
