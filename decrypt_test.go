@@ -223,7 +223,7 @@ func TestWithoutALimitAllDataKeysOfTheFormatAreTaken(t *testing.T) {
 	const id = suite.AES256GCMHKDFSHA512CommitKey
 	for n, ok := range map[int]bool{1: true, 2: true, 65_535: true, 65_536: false} {
 		p := &manager{inner: rawAES(t), encrypt: func(m *keyprovider.EncryptionMaterials) *keyprovider.EncryptionMaterials {
-			foreign := keyprovider.EncryptedDataKey{ProviderID: "foreign"}
+			foreign := keyprovider.EncryptedDataKey{ProviderID: "foreign", Ciphertext: []byte{1}}
 			m.EncryptedDataKeys = append(slices.Repeat([]keyprovider.EncryptedDataKey{foreign}, n-1), m.EncryptedDataKeys...)
 			return m
 		}}
