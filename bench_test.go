@@ -95,3 +95,35 @@ func BenchmarkDecryptReader(b *testing.B) {
 		return err
 	})
 }
+
+// BenchmarkStream1GiB encrypts and decrypts 1 GiB from a source of unknown
+// length and reports the most memory that was live meanwhile:
+//
+//	go test -run '^$' -bench Stream1GiB -benchtime 1x .
+func BenchmarkStream1GiB(b *testing.B) {
+	const size = 1<<30 + 1
+	for _, id := range []suite.ID{suite.AES256GCMHKDFSHA512CommitKey, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384} {
+		b.Run(fmt.Sprint(id), func(b *testing.B) {
+			b.SetBytes(size)
+			var peak uint64
+			for b.Loop() {
+				base := liveHeap()
+				read := 0
+				source := io.LimitReader(repeating("0123456789abcdef"), size)
+				e, err := esdk.NewEncryptReader(bg, readerFunc(func(p []byte) (int, error) {
+					if read++; read%500 == 0 {
+						peak = max(peak, liveHeap()-base)
+					}
+					return source.Read(p)
+				}), rawAES(b), &esdk.EncryptOptions{Suite: id})
+				require.NoError(b, err)
+				d, err := esdk.NewDecryptReader(bg, e, rawAES(b), nil)
+				require.NoError(b, err)
+				n, err := io.Copy(io.Discard, d)
+				require.NoError(b, err)
+				require.EqualValues(b, size, n)
+			}
+			b.ReportMetric(float64(peak)/(1<<20), "peak-MiB")
+		})
+	}
+}

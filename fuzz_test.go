@@ -2,9 +2,13 @@ package esdk_test
 
 import (
 	"bytes"
+	"crypto/cipher"
+	"crypto/ecdsa"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +19,8 @@ import (
 
 	"github.com/esdk-go/esdk"
 	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/test/byhand"
+	"github.com/esdk-go/esdk/internal/test/reseal"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/suite"
 )
@@ -59,6 +65,22 @@ func fuzzProvider(f *testing.F) keyprovider.MasterKeyProvider {
 	return p
 }
 
+// fuzzSealers returns a Sealer for each of the keys of fuzzProvider.
+func fuzzSealers(f *testing.F) []reseal.Sealer {
+	f.Helper()
+	var keys map[string]struct {
+		Namespace, Name string
+		AES             []byte
+	}
+	readJSON(f, "keys.json", &keys)
+	all := []reseal.Sealer{{Namespace: "esdk test", Name: "key", Key: bytes.Repeat([]byte{7}, 32)}} // rawAES
+	for _, name := range []string{"aes-256", "aes-192", "aes-128"} {
+		k := keys[name]
+		all = append(all, reseal.Sealer{Namespace: k.Namespace, Name: k.Name, Key: k.AES})
+	}
+	return all
+}
+
 // fuzzStreams are the ways to decrypt a stream that fuzz targets compare.
 var fuzzStreams = []decryptor{
 	reader("reads of 1", asIs, 1),
@@ -68,41 +90,61 @@ var fuzzStreams = []decryptor{
 	writerTo("WriteTo", asIs),
 }
 
-// FuzzDecrypt opens altered messages in every way: none panics, all agree on
-// whether the message is good and why not, and streams release the same bytes
-// whatever the number of goroutines. What was accepted has the lengths that its
+// FuzzDecrypt opens altered messages in every way, with one goroutine and with
+// several: none panics, and all come to the verdict of a reader that was written
+// from the specification and release what it does. The tags, the commitment and
+// the signature are made again where parts says so, so that what is altered
+// behind the header is reached. What was accepted has the lengths that its
 // header says, and is refused as soon as a byte is missing or follows.
 func FuzzDecrypt(f *testing.F) {
-	fuzzMessages(f, func(message []byte) { f.Add(message) })
-	opts := &esdk.DecryptOptions{MaxFrameLength: 1 << 20}
-	one := &esdk.Client{CommitmentPolicy: suite.RequireEncryptAllowDecrypt, Concurrency: 1}
-	many := &esdk.Client{CommitmentPolicy: suite.RequireEncryptAllowDecrypt, Concurrency: 4}
+	n := 0
+	fuzzMessages(f, func(message []byte) {
+		n++
+		if full() || n%2 == 0 {
+			f.Add(message, byte(0), "", "")
+		}
+		if n%4 == 1 {
+			f.Add(message, byte(reseal.All&^reseal.BodyTags), "unstored", "value")
+		} else if full() || n%2 == 1 {
+			f.Add(message, byte(reseal.All), "", "")
+		}
+	})
+	for part := reseal.DataKey; part < reseal.All; part <<= 1 {
+		f.Add(encrypt(f, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384, text(25), esdk.EncryptOptions{FrameLength: 10}), byte(reseal.All&^part), "k", "v")
+	}
 	p := fuzzProvider(f)
-	f.Fuzz(func(t *testing.T, message []byte) {
-		want, wantErr := oneShot.run(one, message, p, opts)
-		if wantErr != nil && want != nil {
-			t.Fatalf("Decrypt released %q with %v", want, wantErr)
+	sealers := fuzzSealers(f)
+	clients := []*esdk.Client{
+		{CommitmentPolicy: allowAll.CommitmentPolicy, Concurrency: 1},
+		{CommitmentPolicy: allowAll.CommitmentPolicy, Concurrency: 4},
+	}
+	f.Fuzz(func(t *testing.T, message []byte, parts byte, unstoredKey, unstoredValue string) {
+		t.Parallel()
+		opts := &esdk.DecryptOptions{MaxFrameLength: fuzzFrameLimit}
+		if unstoredKey != "" {
+			opts.EncryptionContext = map[string]string{unstoredKey: unstoredValue}
+			if _, err := format.AppendEncryptionContext(nil, opts.EncryptionContext); err != nil {
+				return
+			}
 		}
+		for _, s := range sealers {
+			s.Parts, s.Unstored = reseal.Parts(parts), opts.EncryptionContext
+			if sealed, ok := s.Message(message); ok {
+				message = sealed
+				break
+			}
+		}
+		verdict := judge(t, message, p, opts.EncryptionContext)
+		want, wantErr := oneShot.run(clients[0], message, p, opts)
+		requireVerdict(t, oneShot.name, verdict, want, wantErr)
 		requireClass(t, wantErr, len(message))
-		got, err := oneShot.run(many, message, p, opts)
-		if fmt.Sprint(err) != fmt.Sprint(wantErr) || !bytes.Equal(got, want) {
-			t.Fatalf("Decrypt with one goroutine: %v, with more: %v", wantErr, err)
-		}
-		var released []byte
-		for i, d := range fuzzStreams {
-			for _, c := range []*esdk.Client{one, many} {
+		for i, d := range append([]decryptor{oneShot}, fuzzStreams...) {
+			for _, c := range turn(clients, 1+i+len(message)) {
 				got, err := d.run(c, message, p, opts)
-				if fmt.Sprint(err) != fmt.Sprint(wantErr) && !bothTrailing(err, wantErr) {
-					t.Fatalf("Decrypt: %v, %s: %v", wantErr, d.name, err)
-				}
+				requireVerdict(t, d.name, verdict, got, err)
 				requireClass(t, err, len(message))
-				if wantErr == nil && !bytes.Equal(got, want) {
-					t.Fatalf("Decrypt: %q, %s: %q", want, d.name, got)
-				}
-				if i == 0 && c == one {
-					released = got
-				} else if !bytes.Equal(released, got) {
-					t.Fatalf("%s released %q, %s %q", fuzzStreams[0].name, released, d.name, got)
+				if fmt.Sprint(err) != fmt.Sprint(wantErr) && !bothTrailing(err, wantErr) {
+					t.Fatalf("Decrypt: %v, %s with %d goroutines: %v", wantErr, d.name, c.Concurrency, err)
 				}
 			}
 		}
@@ -110,9 +152,151 @@ func FuzzDecrypt(f *testing.F) {
 			requirePolicies(t, h, message, p, opts, want, wantErr)
 		}
 		if wantErr == nil {
-			requireWhole(t, one, message, p, opts, want)
+			requireWhole(t, clients[0], message, p, opts, want)
 		}
 	})
+}
+
+// A verdict is what the specification wants of a reader: the plaintext of the
+// frames before the first fault, and the class of that; nil if there is none.
+type verdict struct {
+	plaintext []byte
+	held      int // of its bytes, at the end, that wait for what failed
+	err       error
+}
+
+// fuzzFrameLimit is what 32-bit systems can address, too.
+const fuzzFrameLimit = 1 << 30
+
+var errUnwrap = errors.New("the data key cannot be unwrapped")
+
+// judge looks at a message step by step as client-apis/decrypt.md does, with
+// nothing of this module but the header's parser and the provider. unstored are
+// pairs that the reader gives, and frames or bodies over fuzzFrameLimit bytes are
+// too long for it.
+func judge(t testing.TB, message []byte, p keyprovider.MasterKeyProvider, unstored map[string]string) verdict {
+	t.Helper()
+	r := bytes.NewReader(message)
+	h, err := format.ReadHeader(r, 0)
+	if err != nil {
+		return verdict{err: err}
+	}
+	if h.FrameLength > fuzzFrameLimit {
+		return verdict{err: esdk.ErrFrameTooLong}
+	}
+	body := message[len(message)-r.Len():]
+	s := byhand.SuiteOf(uint16(h.Suite))
+	ec, missing := maps.Clone(h.EncryptionContext), map[string]string{}
+	for k, v := range unstored {
+		if stored, ok := ec[k]; ok && stored != v || !ok && strings.HasPrefix(k, format.ReservedPrefix) {
+			return verdict{err: esdk.ErrEncryptionContext}
+		} else if !ok {
+			ec[k], missing[k] = v, v
+		}
+	}
+	public, ok := ec[format.PublicKeyField]
+	if ok != (s.Curve != nil) {
+		return verdict{err: esdk.ErrEncryptionContext}
+	}
+	var key *ecdsa.PublicKey
+	if ok {
+		if key = byhand.PublicKey(s, public); key == nil {
+			return verdict{err: esdk.ErrEncryptionContext}
+		}
+	}
+	dataKey, err := p.DecryptDataKey(bg, &keyprovider.Request{Suite: h.Suite, EncryptionContext: ec}, h.EncryptedDataKeys)
+	if err != nil {
+		return verdict{err: errUnwrap}
+	}
+	aead, commitKey := byhand.Keys(uint16(h.Suite), dataKey.Plaintext, h.MessageID)
+	if !bytes.Equal(commitKey, h.CommitKey) {
+		return verdict{err: esdk.ErrKeyCommitment}
+	}
+	iv := h.IV
+	if h.Version == 2 {
+		iv = make([]byte, 12)
+	}
+	raw := message[:len(message)-len(body)]
+	aad := slices.Concat(raw[:len(raw)-len(h.IV)-len(h.Tag)], byhand.Context(byhand.Pairs(missing, nil)))
+	if _, err := aead.Open(nil, iv, h.Tag, aad); err != nil && s.Committing {
+		return verdict{err: esdk.ErrEncryptionContext}
+	} else if err != nil {
+		return verdict{err: esdk.ErrAuthentication}
+	}
+	return judgeBody(message, body, h, aead, key)
+}
+
+// judgeBody is judge for what follows the header. key is nil if the suite does
+// not sign.
+func judgeBody(message, rest []byte, h *format.Header, aead cipher.AEAD, key *ecdsa.PublicKey) verdict {
+	v := verdict{plaintext: []byte{}}
+	fail := func(err error) verdict { v.err = err; return v }
+	for due, last := uint32(1), false; !last; due++ {
+		if h.FrameLength > 0 && len(rest) < 24 { // whatever frame it is, more than this must follow
+			return fail(io.ErrUnexpectedEOF)
+		}
+		p, ok := byhand.ReadPartHeader(rest, h.FrameLength)
+		switch {
+		case !ok:
+			return fail(io.ErrUnexpectedEOF)
+		case p.Length > 1<<36-32, h.FrameLength > 0 && p.Length > uint64(h.FrameLength), p.Sequence != due:
+			return fail(format.ErrMalformed)
+		case p.Length > fuzzFrameLimit:
+			return fail(esdk.ErrFrameTooLong)
+		case int64(len(rest)-p.Size) < int64(p.Length)+16:
+			return fail(io.ErrUnexpectedEOF)
+		}
+		end := p.Size + int(p.Length) + 16
+		plaintext, err := aead.Open(nil, p.IV, rest[p.Size:end], byhand.AAD(h.MessageID, p.Content, due, p.Length))
+		if err != nil {
+			return fail(esdk.ErrAuthentication)
+		}
+		v.plaintext, rest = append(v.plaintext, plaintext...), rest[end:]
+		if last = p.Content != byhand.Frame; last && key != nil {
+			v.held = len(plaintext)
+		}
+	}
+	if key != nil {
+		signed := message[:len(message)-len(rest)]
+		if len(rest) < 2 || len(rest) < 2+int(binary.BigEndian.Uint16(rest)) {
+			return fail(io.ErrUnexpectedEOF)
+		}
+		end := 2 + int(binary.BigEndian.Uint16(rest))
+		digest := byhand.SuiteOf(uint16(h.Suite)).Hash.New()
+		digest.Write(signed)
+		if !ecdsa.VerifyASN1(key, digest.Sum(nil), rest[2:end]) {
+			return fail(esdk.ErrSignature)
+		}
+		v.held, rest = 0, rest[end:]
+	}
+	if len(rest) > 0 {
+		return fail(esdk.ErrTrailingData)
+	}
+	return v
+}
+
+// requireVerdict checks what a way to decrypt made of a message.
+func requireVerdict(t *testing.T, way string, want verdict, released []byte, err error) {
+	t.Helper()
+	var unwrap *keyprovider.DecryptError
+	var parse *format.ParseError
+	switch {
+	case want.err == nil || err == nil:
+		require.Equal(t, want.err, err, way)
+	case want.err == errUnwrap:
+		require.ErrorAs(t, err, &unwrap, way)
+	case errors.As(want.err, &parse): // the header's
+		require.EqualError(t, err, "esdk: "+want.err.Error(), way)
+	default:
+		require.ErrorIs(t, err, want.err, way)
+	}
+	plaintext := want.plaintext[:len(want.plaintext)-want.held]
+	if way == oneShot.name && err != nil {
+		plaintext = nil
+	}
+	if !bytes.Equal(plaintext, released) || way == oneShot.name && err == nil && released == nil {
+		t.Fatalf("%s released %d bytes, %.30q, want %d, %.30q (%v)", way, len(released), released, len(plaintext), plaintext, err)
+	}
 }
 
 // fuzzClasses are the kinds of error that a message can have.
@@ -138,6 +322,9 @@ func requireClass(t *testing.T, err error, size int) {
 	var failure *keyprovider.DecryptError
 	if errors.As(err, &failure) {
 		kinds++
+	}
+	if errors.Is(err, esdk.ErrAuthentication) && errors.Is(err, esdk.ErrEncryptionContext) {
+		kinds-- // the header's tag under the right data key: the one because of the other
 	}
 	if kinds != 1 {
 		t.Fatalf("%d kinds of error: %v", kinds, err)
@@ -168,7 +355,9 @@ func requirePolicies(t *testing.T, h *format.Header, message []byte, p keyprovid
 	if h.Suite.Signing() {
 		forbidden = esdk.ErrSignedMessage
 	}
-	check("signed messages rejected", allowAll, &esdk.DecryptOptions{MaxFrameLength: opts.MaxFrameLength, Signature: esdk.RejectSigned}, forbidden)
+	rejecting := *opts
+	rejecting.Signature = esdk.RejectSigned
+	check("signed messages rejected", allowAll, &rejecting, forbidden)
 	if n := len(h.EncryptedDataKeys); n > 1 {
 		check("a data key too many", &esdk.Client{CommitmentPolicy: suite.RequireEncryptAllowDecrypt, MaxEncryptedDataKeys: n - 1}, opts, esdk.ErrTooManyDataKeys)
 	}
@@ -222,6 +411,7 @@ func FuzzRoundTrip(f *testing.F) {
 	f.Add([]byte("reserved"), uint16(0), byte(1), "aws-crypto-", "")
 	p := rawAES(f)
 	f.Fuzz(func(t *testing.T, plaintext []byte, frameLength uint16, way byte, key, value string) {
+		t.Parallel()
 		id := suite.All()[int(way)%len(suite.All())]
 		e := encryptors[int(way/11)%len(encryptors)]
 		d := decryptors[int(way/3)%len(decryptors)]
@@ -259,4 +449,369 @@ func FuzzRoundTrip(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// maxFuzzPlaintext lets a message be several batches of what works in parallel.
+const maxFuzzPlaintext = 3 << 19
+
+// gusts is a source whose reads return sizes that change all the time, so that
+// frames arrive alone and by the hundred.
+type gusts struct {
+	r     *bytes.Reader
+	state uint32
+}
+
+func (b *gusts) Read(p []byte) (int, error) {
+	b.state = b.state*1664525 + 1013904223
+	n := 1 << (b.state >> 27 % 21) // 1 byte to 1 MiB
+	return b.r.Read(p[:min(n, len(p))])
+}
+
+// FuzzParallel damages messages that are long enough for several goroutines, at
+// one place. Every way to decrypt gives out the frames before that place, and
+// nothing else, before the error, whatever the number of goroutines.
+func FuzzParallel(f *testing.F) {
+	for i, length := range []uint32{0, 1000, 300_000, 1 << 20, 1_500_000} {
+		for j, frameLength := range []uint32{100, 1000, 4096, 65536, 200_000} {
+			if full() || (i+j)%2 == 0 {
+				f.Add(length, frameLength, uint32(i*100_000+j), byte(j), uint8(i+j))
+			}
+		}
+	}
+	p := rawAES(f)
+	plaintexts := text(maxFuzzPlaintext)
+	f.Fuzz(func(t *testing.T, length, frameLength, at uint32, xor byte, way uint8) {
+		t.Parallel()
+		plaintext := plaintexts[:length%maxFuzzPlaintext]
+		frame := max(int(frameLength%300_000), len(plaintext)/20_000, 1)
+		id := suite.AES256GCMHKDFSHA512CommitKey
+		if way&1 != 0 {
+			id = suite.AES256GCMHKDFSHA512CommitKeyECDSAP384
+		}
+		c := &esdk.Client{Concurrency: 1 + int(way>>1&3)*2}
+		e := encryptors[int(way)%len(encryptors)]
+		if frame < 1000 && way&2 != 0 { // single bytes take long
+			e = encryptors[0]
+		}
+		message, h, err := e.run(c, plaintext, p, &esdk.EncryptOptions{Suite: id, FrameLength: int64(frame)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := h.AppendBinary(nil)
+		if err != nil || !bytes.HasPrefix(message, raw) {
+			t.Fatal("the message does not begin with its header", err)
+		}
+		body := message[len(raw):]
+		bodySize := len(plaintext)/frame*(frame+format.FrameOverhead) + format.FinalFrameOverhead + len(plaintext)%frame
+		if id.Signing() {
+			bodySize += 2 + id.SignatureSize()
+		}
+		if len(body) != bodySize {
+			t.Fatalf("%s: %d bytes after the header, want %d", e.name, len(body), bodySize)
+		}
+
+		// What is damaged, and how many bytes of plaintext stand before it.
+		place := int(at) % len(body)
+		good := min(place/(frame+format.FrameOverhead)*frame, len(plaintext)/frame*frame)
+		switch {
+		case xor == 0: // nothing
+			good = len(plaintext)
+		case xor == 0xff:
+			message = message[:len(raw)+place]
+		default:
+			message = slices.Clone(message)
+			message[len(raw)+place] ^= xor
+		}
+		readerOf := func(r io.Reader) io.Reader {
+			all, _ := io.ReadAll(r)
+			return &gusts{bytes.NewReader(all), at}
+		}
+		for i, d := range []decryptor{
+			oneShot,
+			reader("reads of 4096", asIs, 4096),
+			reader("reads of 600 KiB from gusts", readerOf, 600<<10),
+			writerTo("WriteTo", asIs),
+			writerTo("WriteTo from gusts", readerOf),
+		} {
+			var first string
+			for _, workers := range append([]int{1}, turn([]int{2, 5}, i+int(way))...) {
+				released, err := d.run(&esdk.Client{Concurrency: workers}, message, p, nil)
+				where := fmt.Sprintf("%s, %d goroutines, %d bytes in frames of %d, byte %d ^ %#x: %v", d.name, workers, len(plaintext), frame, place, xor, err)
+				if (err == nil) != (xor == 0) {
+					t.Fatal(where)
+				}
+				if want := plaintext[:good]; d.name == oneShot.name && err != nil {
+					if released != nil {
+						t.Fatal("released: ", where)
+					}
+				} else if !bytes.Equal(released, want) {
+					t.Fatalf("released %d bytes, want %d: %s", len(released), len(want), where)
+				}
+				if workers == 1 {
+					first = fmt.Sprint(err)
+				} else if fmt.Sprint(err) != first {
+					t.Fatalf("with one goroutine %s: %s", first, where)
+				}
+			}
+		}
+	})
+}
+
+var (
+	errSource = errors.New("the source failed")
+	errSink   = errors.New("the sink failed")
+	errGiveUp = errors.New("given up")
+)
+
+// A fragileReader gives all in pieces of changing size, and fails after left
+// bytes if there is more.
+type fragileReader struct {
+	r     io.Reader
+	left  int
+	piece int
+}
+
+func (f *fragileReader) Read(p []byte) (int, error) {
+	if f.left == 0 {
+		return 0, errSource
+	}
+	f.piece = f.piece*5%8191 + 1
+	n, err := f.r.Read(p[:min(len(p), f.left, f.piece)])
+	f.left -= n
+	return n, err
+}
+
+// A fragileWriter keeps left bytes and takes no more: with an error, or short.
+type fragileWriter struct {
+	bytes.Buffer
+	left  int
+	short bool
+}
+
+func (f *fragileWriter) Write(p []byte) (int, error) {
+	n, _ := f.Buffer.Write(p[:min(len(p), f.left)])
+	f.left -= n
+	if n == len(p) {
+		return n, nil
+	} else if f.short {
+		return n, nil
+	}
+	return n, errSink
+}
+
+// A callSequence is what a fuzz target does with a stream.
+type callSequence struct {
+	t     *testing.T
+	calls []byte
+	err   error // what the stream returned, and must return from now on
+}
+
+// next returns the next call, and a size for it; ok is false at the end.
+func (s *callSequence) next() (call byte, size int, ok bool) {
+	if len(s.calls) == 0 {
+		return 0, 0, false
+	}
+	c := s.calls[0]
+	s.calls = s.calls[1:]
+	return c & 7, 1 << (c >> 3 & 15) >> 1, true
+}
+
+// note checks that an error stays: got is what the stream returned, done
+// whether it had nothing else to return.
+func (s *callSequence) note(got error, done bool) {
+	s.t.Helper()
+	if s.err != nil {
+		require.Equal(s.t, s.err, got)
+		require.True(s.t, done)
+	}
+	s.err = got
+}
+
+// FuzzStreams calls streams in any order, over sources and sinks that fail
+// anywhere. Errors stay; what is decrypted is a beginning of the plaintext, and
+// all of it before io.EOF; what was encrypted decrypts if, and only if, the
+// stream was ended without an error.
+func FuzzStreams(f *testing.F) {
+	for i := range byte(40) {
+		f.Add([]byte{i, 8 * i, 0x30, 0x41, 0x62 + i, 0x07, i}, uint16(i)*200, uint16(i)*3, uint32(i)*300, i)
+		f.Add(bytes.Repeat([]byte{i * 8, i}, 10), uint16(i)*300, uint16(i)*30, uint32(1<<30), i)
+	}
+	p := rawAES(f)
+	f.Fuzz(func(t *testing.T, calls []byte, length, frameLength uint16, failAt uint32, way uint8) {
+		t.Parallel()
+		plaintext := text(int(length))
+		id := suite.AES256GCMHKDFSHA512CommitKey
+		if way&1 != 0 {
+			id = suite.AES256GCMHKDFSHA512CommitKeyECDSAP384
+		}
+		c := &esdk.Client{Concurrency: 1 + int(way>>1&1)*3}
+		opts := &esdk.EncryptOptions{Suite: id, FrameLength: max(int64(frameLength), int64(length)/2000)}
+		at := int(failAt & 0x3fffffff)
+		decryptCalls(t, c, plaintext, p, opts, callSequence{t: t, calls: calls}, at, way)
+		encryptWriterCalls(t, c, plaintext, p, *opts, callSequence{t: t, calls: calls}, at, way)
+		encryptReaderCalls(t, c, plaintext, p, opts, callSequence{t: t, calls: calls}, at)
+	})
+}
+
+// decryptCalls reads a message whose source fails after at bytes.
+func decryptCalls(t *testing.T, c *esdk.Client, plaintext []byte, p keyprovider.MasterKeyProvider, opts *esdk.EncryptOptions, s callSequence, at int, way uint8) {
+	message, _, err := c.Encrypt(bg, plaintext, p, opts)
+	require.NoError(t, err)
+	d, err := c.NewDecryptReader(bg, &fragileReader{bytes.NewReader(message), at, 7}, p, nil)
+	if err != nil {
+		require.ErrorIs(t, err, errSource)
+		require.Less(t, at, len(message))
+		return
+	}
+	var out []byte
+	for call, size, ok := s.next(); ok; call, size, ok = s.next() {
+		before := len(out)
+		switch call {
+		case 0, 1, 2, 3:
+			b := make([]byte, size)
+			n, err := d.Read(b)
+			out = append(out, b[:n]...)
+			require.True(t, n == 0 || s.err == nil)
+			if n == 0 || err != nil {
+				s.note(err, n == 0)
+			}
+		case 4, 5:
+			w := &fragileWriter{left: 1 << 30, short: way&4 != 0}
+			if call == 5 {
+				w.left = size
+			}
+			n, err := d.WriteTo(w)
+			require.EqualValues(t, w.Len(), n)
+			out = append(out, w.Bytes()...)
+			if err == nil {
+				err = io.EOF
+			}
+			s.note(err, n == 0)
+		case 6:
+			n, err := d.Read(nil)
+			require.Zero(t, n)
+			if err != nil {
+				s.note(err, true)
+			}
+		case 7:
+			err := d.Close()
+			switch s.err {
+			case nil:
+				require.ErrorIs(t, err, esdk.ErrUnverified)
+				_, s.err = d.Read(make([]byte, 1))
+				require.ErrorIs(t, s.err, esdk.ErrClosed)
+			case io.EOF:
+				require.NoError(t, err)
+			default:
+				if !errors.Is(s.err, esdk.ErrClosed) {
+					require.Equal(t, s.err, err)
+				}
+			}
+			require.Equal(t, err, d.Close())
+		}
+		require.True(t, bytes.HasPrefix(plaintext, out))
+		require.LessOrEqual(t, before, len(out))
+		if s.err == io.EOF {
+			require.Len(t, out, len(plaintext))
+			require.GreaterOrEqual(t, at, len(message))
+		}
+	}
+}
+
+// encryptWriterCalls writes plaintext, and reads some of it from sources, to a
+// sink that fails after at bytes.
+func encryptWriterCalls(t *testing.T, c *esdk.Client, plaintext []byte, p keyprovider.MasterKeyProvider, opts esdk.EncryptOptions, s callSequence, at int, way uint8) {
+	if way&8 != 0 {
+		opts.MaxPlaintextLength = int64(len(plaintext)/2) + 1
+	}
+	sink := &fragileWriter{left: at, short: way&4 != 0}
+	w, err := c.NewEncryptWriter(bg, sink, p, &opts)
+	if err != nil {
+		require.True(t, errors.Is(err, errSink) || errors.Is(err, io.ErrShortWrite), "%v", err)
+		return
+	}
+	rest, whole, closed := plaintext, false, false
+	for call, size, ok := s.next(); ok; call, size, ok = s.next() {
+		part := rest[:min(size, len(rest))]
+		written := sink.Len()
+		switch call {
+		case 0, 1, 2, 3:
+			n, err := w.Write(part)
+			if err == nil {
+				require.Len(t, part, n)
+				rest = rest[n:]
+			}
+			s.note(err, sink.Len() == written)
+		case 4, 5:
+			source := &fragileReader{bytes.NewReader(part), 1 << 30, 3}
+			if call == 5 {
+				source.left = len(part) / 2
+			}
+			n, err := w.ReadFrom(source)
+			if err == nil {
+				require.EqualValues(t, len(part), n)
+				rest = rest[n:]
+			}
+			s.note(err, sink.Len() == written)
+		case 6:
+			err := w.CloseWithError(errGiveUp)
+			require.Equal(t, s.err == nil, err == nil, "%v", err)
+			if s.err == nil {
+				_, s.err = w.Write([]byte{1})
+				require.ErrorIs(t, s.err, errGiveUp)
+			}
+		case 7:
+			err := w.Close()
+			if s.err == nil && err == nil {
+				whole = true
+				_, s.err = w.Write([]byte{1})
+				require.ErrorIs(t, s.err, esdk.ErrClosed)
+			} else if !whole {
+				s.note(err, sink.Len() == written)
+			}
+			require.Equal(t, err, w.Close())
+			closed = true
+		}
+		require.False(t, s.err != nil && closed && call < 6 && sink.Len() != written, "written after the end")
+	}
+	got, _, err := c.Decrypt(bg, sink.Bytes(), p, nil)
+	require.Equal(t, whole, err == nil, "%v", err)
+	if whole {
+		require.True(t, bytes.Equal(plaintext[:len(plaintext)-len(rest)], got))
+	}
+}
+
+// encryptReaderCalls reads a message whose plaintext fails after at bytes.
+func encryptReaderCalls(t *testing.T, c *esdk.Client, plaintext []byte, p keyprovider.MasterKeyProvider, opts *esdk.EncryptOptions, s callSequence, at int) {
+	e, err := c.NewEncryptReader(bg, &fragileReader{bytes.NewReader(plaintext), at, 5}, p, opts)
+	require.NoError(t, err)
+	var message []byte
+	for call, size, ok := s.next(); ok; call, size, ok = s.next() {
+		if call < 6 {
+			b := make([]byte, size)
+			n, err := e.Read(b)
+			message = append(message, b[:n]...)
+			if size > 0 && n == 0 || err != nil {
+				s.note(err, n == 0)
+			}
+			continue
+		}
+		sink := &fragileWriter{left: 1 << 30}
+		if call == 7 {
+			sink.left = size
+		}
+		n, err := e.WriteTo(sink)
+		require.EqualValues(t, sink.Len(), n)
+		message = append(message, sink.Bytes()...)
+		if err == nil {
+			err = io.EOF
+		}
+		s.note(err, n == 0)
+	}
+	got, _, err := c.Decrypt(bg, message, p, nil)
+	require.False(t, s.err == io.EOF && err != nil, "%v", err)
+	if err == nil { // the end may not have been asked for
+		require.True(t, bytes.Equal(plaintext, got))
+		require.GreaterOrEqual(t, at, len(plaintext))
+	}
 }

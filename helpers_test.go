@@ -3,8 +3,15 @@ package esdk_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
+	"os"
+	"slices"
 	"testing"
 	"testing/iotest"
 
@@ -12,12 +19,29 @@ import (
 
 	"github.com/esdk-go/esdk"
 	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/test/byhand"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/suite"
 )
 
 // bg is the context of tests that do not end one.
 var bg = context.Background()
+
+// full reports whether every case of the long tables is to run: ESDK_TEST=full,
+// and fuzzing. Else a part of them does, always the same, in which each value of
+// each column still has its turn.
+func full() bool {
+	return os.Getenv("ESDK_TEST") == "full" || flag.Lookup("test.fuzz").Value.String() != ""
+}
+
+// turn returns all, if all cases are to run, and else the one whose turn i is.
+// With the sum of the places in several columns for i, each meets each.
+func turn[T any](all []T, i int) []T {
+	if full() {
+		return all
+	}
+	return all[i%len(all):][:1]
+}
 
 // rawAES returns a provider with a fixed key.
 func rawAES(t testing.TB) *keyprovider.RawAES {
@@ -35,6 +59,16 @@ func clientFor(id suite.ID) *esdk.Client {
 	return &esdk.Client{CommitmentPolicy: suite.ForbidEncryptAllowDecrypt}
 }
 
+// allowAll reads messages of all suites.
+var allowAll = &esdk.Client{CommitmentPolicy: suite.RequireEncryptAllowDecrypt}
+
+// parallelSuites have a goroutine that hashes, and have none. streamSuites are of
+// both versions of the format, too.
+var (
+	parallelSuites = []suite.ID{suite.AES256GCMHKDFSHA512CommitKey, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384}
+	streamSuites   = append([]suite.ID{suite.AES256GCM}, parallelSuites...)
+)
+
 // text returns n bytes in which no run repeats soon.
 func text(n int) []byte {
 	b := make([]byte, n)
@@ -51,6 +85,37 @@ func encrypt(t testing.TB, id suite.ID, plaintext []byte, opts esdk.EncryptOptio
 	message, _, err := clientFor(id).Encrypt(bg, plaintext, rawAES(t), &opts)
 	require.NoError(t, err)
 	return message
+}
+
+// checkMessage checks what every message of this module has in common, and
+// returns its header.
+func checkMessage(t testing.TB, message []byte, id suite.ID, plaintextLength int, frameLength uint32) *format.Header {
+	t.Helper()
+	m := byhand.Read(t, message)
+	require.EqualValues(t, id, m.Header.Suite)
+	require.Equal(t, frameLength, m.Header.FrameLength)
+	require.Equal(t, make([]byte, 12), m.Header.IV)
+	length := 0
+	for i, p := range m.Parts {
+		require.EqualValues(t, i+1, p.Sequence)
+		require.Equal(t, byhand.SequenceIV(p.Sequence), p.IV)
+		length += int(p.Length)
+	}
+	require.Equal(t, plaintextLength, length)
+	if frameLength > 0 {
+		last := m.Parts[len(m.Parts)-1]
+		require.Less(t, last.Length, uint64(frameLength), "a full final frame is more than some old readers take")
+	}
+
+	h, err := format.ReadHeader(bytes.NewReader(message), 0)
+	require.NoError(t, err)
+	size, err := h.MessageLength(int64(plaintextLength))
+	require.NoError(t, err)
+	require.EqualValues(t, len(message), size)
+	foretold, err := h.PlaintextLength(size)
+	require.NoError(t, err)
+	require.EqualValues(t, plaintextLength, foretold)
+	return h
 }
 
 // A decryptor is a way to decrypt. It returns what was released, also if there
@@ -137,6 +202,9 @@ var decryptors = []decryptor{
 	writerTo("WriteTo", asIs),
 	writerTo("WriteTo from data with EOF", iotest.DataErrReader),
 }
+
+// fewDecryptors are one of each kind.
+var fewDecryptors = []decryptor{oneShot, reader("reads of 7", asIs, 7), writerTo("WriteTo", asIs)}
 
 // An encryptor is a way to encrypt.
 type encryptor struct {
@@ -244,4 +312,130 @@ var encryptors = []encryptor{
 		_, err := w.Write(plaintext[b:])
 		return err
 	}),
+}
+
+// A manager changes what the manager under it returns.
+type manager struct {
+	keyprovider.ManagerOnly
+	inner   keyprovider.MasterKeyProvider
+	encrypt func(*keyprovider.EncryptionMaterials) *keyprovider.EncryptionMaterials
+	decrypt func(*keyprovider.DecryptionMaterials) *keyprovider.DecryptionMaterials
+	asked   *keyprovider.EncryptionRequest
+	told    *keyprovider.DecryptionRequest
+	given   [][]byte // the data keys that were handed out
+}
+
+func (m *manager) EncryptionMaterials(ctx context.Context, req *keyprovider.EncryptionRequest) (*keyprovider.EncryptionMaterials, error) {
+	m.asked = req
+	materials, err := keyprovider.Materials(m.inner).EncryptionMaterials(ctx, req)
+	if err == nil && m.encrypt != nil {
+		materials = m.encrypt(materials)
+	}
+	if materials != nil {
+		m.given = append(m.given, materials.DataKey)
+	}
+	return materials, err
+}
+
+func (m *manager) DecryptionMaterials(ctx context.Context, req *keyprovider.DecryptionRequest) (*keyprovider.DecryptionMaterials, error) {
+	m.told = req
+	materials, err := keyprovider.Materials(m.inner).DecryptionMaterials(ctx, req)
+	if err == nil && m.decrypt != nil {
+		materials = m.decrypt(materials)
+	}
+	if materials != nil {
+		m.given = append(m.given, materials.DataKey)
+	}
+	return materials, err
+}
+
+// hidden wraps a provider the careless way.
+type hidden struct{ keyprovider.MasterKeyProvider }
+
+// keyless is a provider without master keys.
+type keyless struct{ dataKey }
+
+func (keyless) MasterKeys(context.Context, *keyprovider.Request) ([]keyprovider.MasterKey, error) {
+	return nil, nil
+}
+
+// A dataKey is a provider that knows one message's data key.
+type dataKey []byte
+
+func (k dataKey) MasterKeys(context.Context, *keyprovider.Request) ([]keyprovider.MasterKey, error) {
+	return nil, keyprovider.ErrDecryptOnly
+}
+
+func (k dataKey) DecryptDataKey(_ context.Context, _ *keyprovider.Request, edks []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
+	return &keyprovider.DataKey{Plaintext: slices.Clone(k), Encrypted: edks[0]}, nil
+}
+
+// failing is a provider that always fails.
+type failing struct{ err error }
+
+func (f failing) MasterKeys(context.Context, *keyprovider.Request) ([]keyprovider.MasterKey, error) {
+	return nil, f.err
+}
+
+func (f failing) DecryptDataKey(context.Context, *keyprovider.Request, []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
+	return nil, f.err
+}
+
+// plain is a provider, and a master key, that wraps nothing.
+type plain struct{}
+
+func (plain) MasterKeys(context.Context, *keyprovider.Request) ([]keyprovider.MasterKey, error) {
+	return []keyprovider.MasterKey{plain{}}, nil
+}
+
+func (plain) GenerateDataKey(_ context.Context, req *keyprovider.Request) (*keyprovider.DataKey, error) {
+	key := bytes.Repeat([]byte{5}, req.Suite.KeySize())
+	return &keyprovider.DataKey{Plaintext: key, Encrypted: keyprovider.EncryptedDataKey{ProviderID: "plain", Ciphertext: bytes.Clone(key)}}, nil
+}
+
+func (plain) EncryptDataKey(_ context.Context, _ *keyprovider.Request, key []byte) (keyprovider.EncryptedDataKey, error) {
+	return keyprovider.EncryptedDataKey{ProviderID: "plain", Ciphertext: bytes.Clone(key)}, nil
+}
+
+func (plain) DecryptDataKey(_ context.Context, _ *keyprovider.Request, edks []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
+	return &keyprovider.DataKey{Plaintext: bytes.Clone(edks[0].Ciphertext), Encrypted: edks[0]}, nil
+}
+
+var errBroken = errors.New("broken")
+
+type readerFunc func(p []byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// repeating is an endless source.
+type repeating string
+
+func (r repeating) Read(p []byte) (int, error) {
+	for n := 0; n < len(p); {
+		n += copy(p[n:], r)
+	}
+	return len(p), nil
+}
+
+// filling gives all that it is asked for, so that who reads it has the largest
+// buffers that he can come to have.
+type filling struct{ r io.Reader }
+
+func (f filling) Read(p []byte) (int, error) {
+	n, err := io.ReadFull(f.r, p)
+	if err == io.ErrUnexpectedEOF {
+		err = io.EOF
+	}
+	return n, err
+}
+
+func newKey(t *testing.T, curve elliptic.Curve) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(curve, rand.Reader)
+	require.NoError(t, err)
+	return key
 }

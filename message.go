@@ -28,36 +28,57 @@ var zeroIV [suite.IVSize]byte
 // It follows framework/transitive-requirements.md, "HKDF encryption key" and
 // "HKDF commit key", of the specification.
 func deriveKeys(id suite.ID, dataKey, messageID []byte) (aead cipher.AEAD, commitKey []byte, err error) {
-	key := dataKey
-	if id.KDF() != 0 {
-		newHash := id.KDF().New
-		suiteID := []byte{byte(id >> 8), byte(id)}
-		var derived io.Reader
-		if id.Committing() {
-			prk := hkdf.Extract(newHash, dataKey, messageID)
-			defer clear(prk)
-			commitKey = make([]byte, id.CommitKeySize())
-			if _, err := io.ReadFull(hkdf.Expand(newHash, prk, []byte("COMMITKEY")), commitKey); err != nil {
-				return nil, nil, err
-			}
-			derived = hkdf.Expand(newHash, prk, append(suiteID, "DERIVEKEY"...))
-		} else {
-			derived = hkdf.New(newHash, dataKey, nil, append(suiteID, messageID...))
-		}
-		key = make([]byte, id.KeySize())
-		defer clear(key)
-		if _, err := io.ReadFull(derived, key); err != nil {
+	return new(derivation).keys(id, dataKey, messageID)
+}
+
+// A derivation holds the secrets on the way from the data key to the AEAD. They
+// are cleared when keys returns.
+type derivation struct{ prk, key []byte }
+
+func (d *derivation) clear() {
+	clear(d.prk)
+	clear(d.key)
+}
+
+func (d *derivation) keys(id suite.ID, dataKey, messageID []byte) (aead cipher.AEAD, commitKey []byte, err error) {
+	if id.KDF() == 0 {
+		aead, err = newGCM(dataKey)
+		return aead, nil, err
+	}
+	defer d.clear()
+	newHash := id.KDF().New
+	var salt []byte
+	info := []byte{byte(id >> 8), byte(id)}
+	if id.Committing() {
+		salt, info = messageID, append(info, "DERIVEKEY"...)
+	} else {
+		info = append(info, messageID...)
+	}
+	d.prk = hkdf.Extract(newHash, dataKey, salt)
+	if id.Committing() {
+		commitKey = make([]byte, id.CommitKeySize())
+		if _, err := io.ReadFull(hkdf.Expand(newHash, d.prk, []byte("COMMITKEY")), commitKey); err != nil {
 			return nil, nil, err
 		}
 	}
-	block, err := aes.NewCipher(key)
-	if err != nil {
+	d.key = make([]byte, id.KeySize())
+	if _, err := io.ReadFull(hkdf.Expand(newHash, d.prk, info), d.key); err != nil {
 		return nil, nil, err
 	}
-	if aead, err = cipher.NewGCM(block); err != nil {
-		return nil, nil, fmt.Errorf("AES-GCM: %w", err)
+	aead, err = newGCM(d.key)
+	return aead, commitKey, err
+}
+
+func newGCM(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
 	}
-	return aead, commitKey, nil
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, fmt.Errorf("AES-GCM: %w", err)
+	}
+	return aead, nil
 }
 
 // checkDataKey checks a data key, whoever it is from.

@@ -2,9 +2,9 @@ package esdk_test
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -13,10 +13,415 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/esdk-go/esdk"
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/test/byhand"
+	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/suite"
 )
 
-var errBroken = errors.New("broken")
+// What each step gives out, and when.
+
+// A writer gives out the header once the materials are there, each frame once
+// it is complete and not before, and the final frame and the footer at Close.
+func TestEncryptWriterGivesOutEachStepWhenItIsComplete(t *testing.T) {
+	t.Parallel()
+	for _, id := range suite.All() {
+		var out bytes.Buffer
+		p := &manager{inner: rawAES(t), encrypt: func(m *keyprovider.EncryptionMaterials) *keyprovider.EncryptionMaterials {
+			require.Zero(t, out.Len(), "nothing before the materials")
+			return m
+		}}
+		w, err := clientFor(id).NewEncryptWriter(bg, &out, p, &esdk.EncryptOptions{Suite: id, FrameLength: 10})
+		require.NoError(t, err)
+		header, err := w.Header().AppendBinary(nil)
+		require.NoError(t, err)
+		require.Equal(t, header, out.Bytes())
+		want := len(header)
+		for _, step := range []struct{ plaintext, frames int }{{9, 0}, {0, 0}, {1, 1}, {25, 2}, {4, 0}, {1, 1}} {
+			_, err = w.Write(text(step.plaintext))
+			require.NoError(t, err)
+			want += step.frames * (10 + format.FrameOverhead)
+			require.Equal(t, want, out.Len())
+		}
+		require.NoError(t, w.Close())
+		want += format.FinalFrameOverhead
+		if id.Signing() {
+			want += 2 + id.SignatureSize()
+		}
+		require.Equal(t, want, out.Len())
+		require.Equal(t, header, out.Bytes()[:len(header)])
+	}
+}
+
+// A reader gives out the whole header before it touches the plaintext.
+func TestEncryptReaderGivesOutTheHeaderFirst(t *testing.T) {
+	t.Parallel()
+	touched := false
+	source := readerFunc(func(p []byte) (int, error) {
+		touched = true
+		return 0, errBroken
+	})
+	r, err := esdk.NewEncryptReader(bg, source, rawAES(t), nil)
+	require.NoError(t, err)
+	header, err := r.Header().AppendBinary(nil)
+	require.NoError(t, err)
+	got := make([]byte, len(header))
+	for i := range got {
+		n, err := r.Read(got[i : i+1])
+		require.NoError(t, err)
+		require.Equal(t, 1, n)
+		require.False(t, touched)
+	}
+	require.Equal(t, header, got)
+	_, err = r.Read(make([]byte, 1))
+	require.ErrorIs(t, err, errBroken)
+	require.True(t, touched)
+}
+
+// Without materials nothing is written, and no plaintext is asked for.
+func TestEncryptWithoutMaterialsWritesNothing(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	_, err := esdk.NewEncryptWriter(bg, &out, failing{errBroken}, nil)
+	require.ErrorIs(t, err, errBroken)
+	require.Zero(t, out.Len())
+	_, err = esdk.NewEncryptReader(bg, readerFunc(func([]byte) (int, error) {
+		t.Error("the source was read")
+		return 0, errBroken
+	}), failing{errBroken}, nil)
+	require.ErrorIs(t, err, errBroken)
+}
+
+// What has arrived is given out before more is asked for, so that two sides of
+// a conversation can talk through streams.
+func TestStreamsDoNotReadAhead(t *testing.T) {
+	t.Parallel()
+	for _, id := range streamSuites {
+		pr, pw := io.Pipe()
+		d := make(chan *esdk.DecryptReader)
+		go func() {
+			r, err := clientFor(id).NewDecryptReader(bg, pr, rawAES(t), nil)
+			if err != nil {
+				panic(err)
+			}
+			d <- r
+		}()
+		w, err := clientFor(id).NewEncryptWriter(bg, pw, rawAES(t), &esdk.EncryptOptions{Suite: id, FrameLength: 10})
+		require.NoError(t, err)
+		r := <-d
+		for range 50 {
+			written := make(chan error)
+			go func() {
+				_, err := w.Write(text(10))
+				written <- err
+			}()
+			got := make([]byte, 10)
+			_, err = io.ReadFull(r, got)
+			require.NoError(t, err)
+			require.Equal(t, text(10), got)
+			require.NoError(t, <-written)
+		}
+		go func() {
+			pw.CloseWithError(w.Close())
+		}()
+		_, err = r.Read(make([]byte, 1))
+		require.Equal(t, io.EOF, err)
+		require.NoError(t, r.Close())
+	}
+}
+
+// bursts gives what it has in bursts that end with a frame, and checks that all
+// of a burst was written before it is asked for the next.
+type bursts struct {
+	b       []byte
+	sizes   []int // of the bursts
+	checked func(burst int)
+	n       int
+}
+
+func (s *bursts) Read(p []byte) (int, error) {
+	if len(s.sizes) > 0 && s.sizes[0] == 0 {
+		s.n, s.sizes = s.n+1, s.sizes[1:]
+		s.checked(s.n)
+	}
+	if len(s.sizes) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, s.b[:s.sizes[0]])
+	s.b, s.sizes[0] = s.b[n:], s.sizes[0]-n
+	return n, nil
+}
+
+// Whole frames that have arrived are written before the source is asked for
+// more, however many they are and however fast they came.
+func TestNothingWaitsForASlowSource(t *testing.T) {
+	t.Parallel()
+	frames := []int{1, 2, 15, 16, 30, 31, 1, 120, 60, 15, 1, 200, 15, 15, 15, 45, 16, 7}
+	const length = 4096
+	total := 0
+	for _, n := range frames {
+		total += n
+	}
+	plaintext := text(total * length)
+	for _, id := range parallelSuites {
+		message := encrypt(t, id, plaintext, esdk.EncryptOptions{FrameLength: length})
+		head := message[:byhand.Read(t, message).Parts[0].At]
+		for _, workers := range []int{1, 2, 4} {
+			c := &esdk.Client{Concurrency: workers}
+			var out *bytes.Buffer
+			source := func(b []byte, head, size, outHead, outSize, tail int) *bursts {
+				out = new(bytes.Buffer)
+				s := &bursts{b: b}
+				for _, n := range frames {
+					s.sizes = append(s.sizes, n*size)
+				}
+				s.sizes[0] += head
+				if tail > 0 {
+					s.sizes = append(s.sizes, tail)
+				}
+				s.checked = func(burst int) {
+					done := 0
+					for _, n := range frames[:min(burst, len(frames))] {
+						done += n
+					}
+					require.GreaterOrEqual(t, out.Len(), outHead+done*outSize, "%v, burst %d, %d goroutines", id, burst, workers)
+				}
+				return s
+			}
+			opts := &esdk.EncryptOptions{Suite: id, FrameLength: length}
+			e, err := c.NewEncryptReader(bg, source(plaintext, 0, length, len(head), length+format.FrameOverhead, 0), rawAES(t), opts)
+			require.NoError(t, err)
+			_, err = e.WriteTo(out)
+			require.NoError(t, err)
+
+			from := source(plaintext, 0, length, len(head), length+format.FrameOverhead, 0)
+			w, err := c.NewEncryptWriter(bg, out, rawAES(t), opts)
+			require.NoError(t, err)
+			_, err = w.ReadFrom(from)
+			require.NoError(t, err)
+
+			d, err := c.NewDecryptReader(bg, source(message, len(head), length+format.FrameOverhead, 0, length, len(message)-len(head)-total*(length+format.FrameOverhead)), rawAES(t), nil)
+			require.NoError(t, err)
+			_, err = d.WriteTo(out)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(plaintext, out.Bytes()))
+		}
+	}
+}
+
+// A stream fails at the byte that is too much, not at the end.
+func TestPlaintextTooLongFailsAtOnce(t *testing.T) {
+	t.Parallel()
+	opts := &esdk.EncryptOptions{MaxPlaintextLength: 100_000}
+	r, err := esdk.NewEncryptReader(bg, repeating("abc"), rawAES(t), opts)
+	require.NoError(t, err)
+	n, err := io.Copy(io.Discard, r)
+	require.ErrorIs(t, err, esdk.ErrPlaintextTooLong)
+	require.Less(t, n, int64(110_000))
+	_, again := r.Read(make([]byte, 1))
+	require.Equal(t, err, again)
+
+	var out bytes.Buffer
+	w, err := esdk.NewEncryptWriter(bg, &out, rawAES(t), opts)
+	require.NoError(t, err)
+	_, err = w.Write(make([]byte, 100_000))
+	require.NoError(t, err)
+	_, err = w.Write([]byte{0})
+	require.ErrorIs(t, err, esdk.ErrPlaintextTooLong)
+	require.Equal(t, err, w.Close())
+	_, _, err = esdk.Decrypt(bg, out.Bytes(), rawAES(t), nil)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+}
+
+// Frames that were whole before the limit was met are written before the error,
+// with any number of goroutines.
+func TestFramesBeforeTheLimitAreWritten(t *testing.T) {
+	t.Parallel()
+	const length = 4096
+	for _, id := range streamSuites {
+		for _, workers := range []int{1, 2, 4, 8} {
+			c := clientFor(id)
+			c.Concurrency = workers
+			opts := &esdk.EncryptOptions{Suite: id, FrameLength: length, MaxPlaintextLength: 300*length + 100}
+			plaintext := text(301 * length)
+			for name, run := range map[string]func(r io.Reader, out *bytes.Buffer) (int64, error){
+				"WriteTo": func(r io.Reader, out *bytes.Buffer) (int64, error) {
+					e, err := c.NewEncryptReader(bg, r, rawAES(t), opts)
+					require.NoError(t, err)
+					return e.WriteTo(out)
+				},
+				"ReadFrom": func(r io.Reader, out *bytes.Buffer) (int64, error) {
+					w, err := c.NewEncryptWriter(bg, out, rawAES(t), opts)
+					require.NoError(t, err)
+					n, err := w.ReadFrom(r)
+					require.Equal(t, err, w.Close())
+					return n, err
+				},
+			} {
+				source, before := bytes.NewReader(plaintext), 0
+				var out bytes.Buffer
+				_, err := run(readerFunc(func(p []byte) (int, error) {
+					before = len(plaintext) - source.Len()
+					return source.Read(p)
+				}), &out)
+				where := fmt.Sprintf("%v, %d goroutines, %s", id, workers, name)
+				require.ErrorIs(t, err, esdk.ErrPlaintextTooLong, where)
+				require.Greater(t, before, 200*length, where)
+				released, err := writerTo("WriteTo", asIs).run(c, out.Bytes(), rawAES(t), nil)
+				require.ErrorIs(t, err, io.ErrUnexpectedEOF, where)
+				require.GreaterOrEqual(t, len(released), before/length*length, where)
+				require.True(t, bytes.HasPrefix(plaintext, released), where)
+			}
+		}
+	}
+}
+
+// Ends.
+
+// CloseWithError gives a message up: what was written never passes for a whole
+// one, and later calls return the error as it is.
+func TestCloseWithError(t *testing.T) {
+	t.Parallel()
+	id := suite.AES256GCMHKDFSHA512CommitKeyECDSAP384
+	for _, n := range []int{0, 5, 10, 25} {
+		var out bytes.Buffer
+		w, err := esdk.NewEncryptWriter(bg, &out, rawAES(t), &esdk.EncryptOptions{FrameLength: 10})
+		require.NoError(t, err)
+		_, err = w.Write(text(n))
+		require.NoError(t, err)
+		size := out.Len()
+		require.NoError(t, w.CloseWithError(errBroken))
+		_, err = w.Write([]byte("x"))
+		require.Equal(t, errBroken, err)
+		_, err = w.ReadFrom(strings.NewReader("x"))
+		require.Equal(t, errBroken, err)
+		require.Equal(t, errBroken, w.Close())
+		require.Equal(t, errBroken, w.CloseWithError(io.EOF))
+		require.Equal(t, errBroken, w.Close())
+		require.Equal(t, size, out.Len())
+		notWhole(t, id, out.Bytes())
+	}
+
+	w, err := esdk.NewEncryptWriter(bg, io.Discard, rawAES(t), nil)
+	require.NoError(t, err)
+	require.NoError(t, w.CloseWithError(nil))
+	require.ErrorIs(t, w.Close(), esdk.ErrClosed)
+
+	w, err = esdk.NewEncryptWriter(bg, io.Discard, rawAES(t), nil)
+	require.NoError(t, err)
+	require.NoError(t, w.CloseWithError(io.EOF))
+	require.Equal(t, io.EOF, w.Close(), "not taken for the end of a source")
+}
+
+// After Close, writing is an error, and closing again is not.
+func TestWriteAfterClose(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	w, err := esdk.NewEncryptWriter(bg, &out, rawAES(t), nil)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	size := out.Len()
+	_, err = w.Write([]byte("x"))
+	require.ErrorIs(t, err, esdk.ErrClosed)
+	_, err = w.Write(nil)
+	require.ErrorIs(t, err, esdk.ErrClosed)
+	_, err = w.ReadFrom(strings.NewReader("x"))
+	require.ErrorIs(t, err, esdk.ErrClosed)
+	require.ErrorIs(t, w.CloseWithError(errBroken), esdk.ErrClosed, "too late")
+	require.NoError(t, w.Close())
+	require.Equal(t, size, out.Len())
+}
+
+// Closing a DecryptReader before io.EOF is an error, wherever it stands.
+func TestDecryptCloseBeforeTheEnd(t *testing.T) {
+	t.Parallel()
+	for _, id := range streamSuites {
+		message := encrypt(t, id, text(25), esdk.EncryptOptions{FrameLength: 10})
+		for n := range 26 {
+			d, err := clientFor(id).NewDecryptReader(bg, bytes.NewReader(message), rawAES(t), nil)
+			require.NoError(t, err)
+			_, err = io.ReadFull(d, make([]byte, n))
+			require.NoError(t, err)
+			for range 2 {
+				require.ErrorIs(t, d.Close(), esdk.ErrUnverified)
+			}
+			m, err := d.Read(make([]byte, 1))
+			require.Zero(t, m)
+			require.ErrorIs(t, err, esdk.ErrClosed)
+			_, err = d.WriteTo(io.Discard)
+			require.ErrorIs(t, err, esdk.ErrClosed)
+			require.ErrorIs(t, d.Close(), esdk.ErrUnverified)
+		}
+	}
+}
+
+// Empty reads and writes do nothing and hide nothing.
+func TestEmptyReadsAndWrites(t *testing.T) {
+	t.Parallel()
+	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, text(5), esdk.EncryptOptions{})
+	d, err := esdk.NewDecryptReader(bg, bytes.NewReader(message), rawAES(t), nil)
+	require.NoError(t, err)
+	for range 3 {
+		n, err := d.Read(nil)
+		require.Zero(t, n)
+		require.NoError(t, err)
+	}
+	got, err := io.ReadAll(d)
+	require.NoError(t, err)
+	require.Equal(t, text(5), got)
+	_, err = d.Read(nil)
+	require.Equal(t, io.EOF, err)
+
+	var out bytes.Buffer
+	w, err := esdk.NewEncryptWriter(bg, &out, rawAES(t), nil)
+	require.NoError(t, err)
+	size := out.Len()
+	n, err := w.Write(nil)
+	require.Zero(t, n)
+	require.NoError(t, err)
+	require.Equal(t, size, out.Len())
+}
+
+// The standard test of readers holds for both.
+func TestReadersPassIotest(t *testing.T) {
+	t.Parallel()
+	plaintext := text(1000)
+	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384, plaintext, esdk.EncryptOptions{FrameLength: 64})
+	d, err := esdk.NewDecryptReader(bg, bytes.NewReader(message), rawAES(t), nil)
+	require.NoError(t, err)
+	require.NoError(t, iotest.TestReader(d, plaintext))
+}
+
+// The reader's and writer's underlying streams are never closed.
+func TestUnderlyingStreamsStayOpen(t *testing.T) {
+	t.Parallel()
+	c := &closeCounter{Reader: bytes.NewReader(text(100))}
+	e, err := esdk.NewEncryptReader(bg, c, rawAES(t), nil)
+	require.NoError(t, err)
+	message, err := io.ReadAll(e)
+	require.NoError(t, err)
+	w, err := esdk.NewEncryptWriter(bg, c, rawAES(t), nil)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	c.Reader = bytes.NewReader(slices.Clone(message))
+	d, err := esdk.NewDecryptReader(bg, c, rawAES(t), nil)
+	require.NoError(t, err)
+	_, err = io.Copy(io.Discard, d)
+	require.NoError(t, err)
+	require.NoError(t, d.Close())
+	require.Zero(t, c.closed)
+}
+
+type closeCounter struct {
+	io.Reader
+	closed int
+}
+
+func (c *closeCounter) Write(p []byte) (int, error) { return len(p), nil }
+
+func (c *closeCounter) Close() error { c.closed++; return nil }
+
+// Sources that fail.
 
 // breaking gives n bytes of plaintext and then fails, and would go on if asked
 // again.
@@ -56,23 +461,6 @@ func breakingWithData(b []byte) io.Reader {
 	})
 }
 
-// A limitedWriter fails once it has taken n bytes, with err or by a short write.
-type limitedWriter struct {
-	bytes.Buffer
-	n   int
-	err error
-}
-
-func (w *limitedWriter) Write(p []byte) (int, error) {
-	n := min(w.n, len(p))
-	w.n -= n
-	w.Buffer.Write(p[:n])
-	if n < len(p) {
-		return n, w.err
-	}
-	return n, nil
-}
-
 // notWhole checks that message never passes for a whole one.
 func notWhole(t *testing.T, id suite.ID, message []byte) {
 	t.Helper()
@@ -82,11 +470,10 @@ func notWhole(t *testing.T, id suite.ID, message []byte) {
 	}
 }
 
-var streamSuites = []suite.ID{suite.AES256GCM, suite.AES256GCMHKDFSHA512CommitKey, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384}
-
 // A source that breaks ends the message without its final frame, and the
 // error stays: also if the source would then say io.EOF.
 func TestEncryptSourceBreaks(t *testing.T) {
+	t.Parallel()
 	for _, id := range streamSuites {
 		for _, n := range []int{0, 1, 10, 25, 100_000} {
 			opts := &esdk.EncryptOptions{Suite: id, FrameLength: 10}
@@ -137,6 +524,7 @@ func TestEncryptSourceBreaks(t *testing.T) {
 // An error that comes together with data is not lost, and one that wraps io.EOF
 // does not pass for the end.
 func TestSourceErrorsWithDataAndWrappedEOF(t *testing.T) {
+	t.Parallel()
 	id := suite.AES256GCMHKDFSHA512CommitKey
 	opts := &esdk.EncryptOptions{Suite: id, FrameLength: 10}
 	wrapped := func(b []byte) io.Reader {
@@ -173,176 +561,31 @@ func TestSourceErrorsWithDataAndWrappedEOF(t *testing.T) {
 	}
 }
 
-// A writer that fails on the last bytes leaves its error, not the end.
-func TestEncryptReaderWriteToFailsAtTheEnd(t *testing.T) {
-	e, err := esdk.NewEncryptReader(bg, strings.NewReader("x"), rawAES(t), nil)
-	require.NoError(t, err)
-	size, err := e.Header().MessageLength(1)
-	require.NoError(t, err)
-	_, err = io.ReadFull(e, make([]byte, size-5))
-	require.NoError(t, err)
-	_, err = e.WriteTo(&limitedWriter{n: 2, err: errBroken})
-	require.ErrorIs(t, err, errBroken)
-	_, again := e.Read(make([]byte, 1))
-	require.Equal(t, err, again)
-}
-
-// A writer that says it wrote more than it was given is broken.
-func TestWriterThatCountsTooMuch(t *testing.T) {
-	tooMuch := writerFunc(func(p []byte) (int, error) { return len(p) + 1, nil })
-	_, err := esdk.NewEncryptWriter(bg, tooMuch, rawAES(t), nil)
-	require.ErrorIs(t, err, io.ErrShortWrite)
-	d, err := esdk.NewDecryptReader(bg, bytes.NewReader(encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, text(5), esdk.EncryptOptions{})), rawAES(t), nil)
-	require.NoError(t, err)
-	_, err = d.WriteTo(tooMuch)
-	require.ErrorIs(t, err, io.ErrShortWrite)
-}
-
-type writerFunc func(p []byte) (int, error)
-
-func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
-
-// A writer that fails, or writes short, ends the message; the error stays and
-// nothing that it took passes for a whole message.
-func TestEncryptWriterFails(t *testing.T) {
-	for _, id := range streamSuites {
-		plaintext := text(45)
-		whole := encrypt(t, id, plaintext, esdk.EncryptOptions{FrameLength: 10})
-		opts := &esdk.EncryptOptions{Suite: id, FrameLength: 10}
-		for n := range whole {
-			for want, fault := range map[error]error{errBroken: errBroken, io.ErrShortWrite: nil} {
-				out := &limitedWriter{n: n, err: fault}
-				w, err := clientFor(id).NewEncryptWriter(bg, out, rawAES(t), opts)
-				if err != nil {
-					require.Nil(t, w)
-				} else {
-					_, err = w.Write(plaintext)
-					closed := w.Close()
-					require.Error(t, closed)
-					if err != nil {
-						require.Equal(t, err, closed)
-					}
-					err = closed
-					_, again := w.Write([]byte("more"))
-					require.Equal(t, err, again)
-					require.Equal(t, err, w.Close())
-				}
-				require.ErrorIs(t, err, want)
-				require.Equal(t, n, out.Len())
-				notWhole(t, id, out.Bytes())
-
-				out = &limitedWriter{n: n, err: fault}
-				e, err := clientFor(id).NewEncryptReader(bg, bytes.NewReader(plaintext), rawAES(t), opts)
-				require.NoError(t, err)
-				m, err := e.WriteTo(out)
-				require.ErrorIs(t, err, want)
-				require.EqualValues(t, n, m)
-				_, again := e.Read(make([]byte, 100))
-				require.Equal(t, err, again)
-				notWhole(t, id, out.Bytes())
-			}
-		}
-	}
-}
-
-// CloseWithError gives a message up: what was written never passes for a whole
-// one, and later calls return the error as it is.
-func TestCloseWithError(t *testing.T) {
-	id := suite.AES256GCMHKDFSHA512CommitKeyECDSAP384
-	for _, n := range []int{0, 5, 10, 25} {
-		var out bytes.Buffer
-		w, err := esdk.NewEncryptWriter(bg, &out, rawAES(t), &esdk.EncryptOptions{FrameLength: 10})
-		require.NoError(t, err)
-		_, err = w.Write(text(n))
-		require.NoError(t, err)
-		size := out.Len()
-		require.NoError(t, w.CloseWithError(errBroken))
-		_, err = w.Write([]byte("x"))
-		require.Equal(t, errBroken, err)
-		_, err = w.ReadFrom(strings.NewReader("x"))
-		require.Equal(t, errBroken, err)
-		require.Equal(t, errBroken, w.Close())
-		require.Equal(t, errBroken, w.CloseWithError(io.EOF))
-		require.Equal(t, errBroken, w.Close())
-		require.Equal(t, size, out.Len())
-		notWhole(t, id, out.Bytes())
-	}
-
-	w, err := esdk.NewEncryptWriter(bg, io.Discard, rawAES(t), nil)
-	require.NoError(t, err)
-	require.NoError(t, w.CloseWithError(nil))
-	require.ErrorIs(t, w.Close(), esdk.ErrClosed)
-
-	w, err = esdk.NewEncryptWriter(bg, io.Discard, rawAES(t), nil)
-	require.NoError(t, err)
-	require.NoError(t, w.CloseWithError(io.EOF))
-	require.Equal(t, io.EOF, w.Close(), "not taken for the end of a source")
-}
-
-// After Close, writing is an error, and closing again is not.
-func TestWriteAfterClose(t *testing.T) {
-	var out bytes.Buffer
-	w, err := esdk.NewEncryptWriter(bg, &out, rawAES(t), nil)
-	require.NoError(t, err)
-	require.NoError(t, w.Close())
-	size := out.Len()
-	_, err = w.Write([]byte("x"))
-	require.ErrorIs(t, err, esdk.ErrClosed)
-	_, err = w.Write(nil)
-	require.ErrorIs(t, err, esdk.ErrClosed)
-	_, err = w.ReadFrom(strings.NewReader("x"))
-	require.ErrorIs(t, err, esdk.ErrClosed)
-	require.ErrorIs(t, w.CloseWithError(errBroken), esdk.ErrClosed, "too late")
-	require.NoError(t, w.Close())
-	require.Equal(t, size, out.Len())
-}
-
-// Closing a DecryptReader before io.EOF is an error, wherever it stands.
-func TestDecryptCloseBeforeTheEnd(t *testing.T) {
-	for _, id := range streamSuites {
-		message := encrypt(t, id, text(25), esdk.EncryptOptions{FrameLength: 10})
-		for n := range 26 {
-			d, err := clientFor(id).NewDecryptReader(bg, bytes.NewReader(message), rawAES(t), nil)
-			require.NoError(t, err)
-			_, err = io.ReadFull(d, make([]byte, n))
-			require.NoError(t, err)
-			for range 2 {
-				require.ErrorIs(t, d.Close(), esdk.ErrUnverified)
-			}
-			m, err := d.Read(make([]byte, 1))
-			require.Zero(t, m)
-			require.ErrorIs(t, err, esdk.ErrClosed)
-			_, err = d.WriteTo(io.Discard)
-			require.ErrorIs(t, err, esdk.ErrClosed)
-			require.ErrorIs(t, d.Close(), esdk.ErrUnverified)
-		}
-	}
-}
-
 // A source that breaks does not end a message, whatever it gave before: all
 // whole frames are given out first.
 func TestDecryptSourceBreaks(t *testing.T) {
+	t.Parallel()
 	for _, id := range streamSuites {
 		plaintext := text(45)
 		message := encrypt(t, id, plaintext, esdk.EncryptOptions{FrameLength: 10})
-		l := layoutOf(t, message)
+		of := byhand.Read(t, message)
 		for n := range len(message) + 1 {
-			for _, d := range []decryptor{
+			for _, d := range turn([]decryptor{
 				reader("Read", func(r io.Reader) io.Reader { return &breaking{r: r} }, 7),
 				reader("large Read", func(r io.Reader) io.Reader { return &breaking{r: r} }, 10_000),
 				writerTo("WriteTo", func(r io.Reader) io.Reader { return &breaking{r: r} }),
-			} {
+			}, n) {
 				released, err := d.run(clientFor(id), message[:n], rawAES(t), nil)
 				require.ErrorIs(t, err, errBroken, d.name)
 				want := 0
-				for i := range l.frames[:4] {
-					if n >= l.frames[i+1] {
+				for i := range of.Parts[:4] {
+					if n >= of.Parts[i+1].At {
 						want = 10 * (i + 1)
 					}
 				}
 				if n == len(message) {
 					want = 45 // and only the probe for what follows failed
-				} else if !id.Signing() && n >= l.footer {
+				} else if !id.Signing() && n >= len(of.Signed) {
 					want = 45
 				}
 				require.Equal(t, string(plaintext[:want]), string(released), "%s, %d bytes", d.name, n)
@@ -351,50 +594,10 @@ func TestDecryptSourceBreaks(t *testing.T) {
 	}
 }
 
-// A writer that fails ends the reading of a message; the error stays.
-func TestDecryptWriteToFails(t *testing.T) {
-	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, text(45), esdk.EncryptOptions{FrameLength: 10})
-	for n := range 45 {
-		for want, fault := range map[error]error{errBroken: errBroken, io.ErrShortWrite: nil} {
-			d, err := esdk.NewDecryptReader(bg, bytes.NewReader(message), rawAES(t), nil)
-			require.NoError(t, err)
-			out := &limitedWriter{n: n, err: fault}
-			m, err := d.WriteTo(out)
-			require.ErrorIs(t, err, want)
-			require.EqualValues(t, n, m)
-			_, again := d.Read(make([]byte, 1))
-			require.Equal(t, err, again)
-			require.Equal(t, err, d.Close())
-		}
-	}
-}
-
-// A writer whose error is io.EOF, or wraps it, as those of some connections do,
-// gives a stream no end.
-func TestWriterErrorEOFIsNoEnd(t *testing.T) {
-	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, text(45), esdk.EncryptOptions{FrameLength: 10})
-	for _, fault := range []error{io.EOF, fmt.Errorf("connection lost: %w", io.EOF)} {
-		d, err := esdk.NewDecryptReader(bg, bytes.NewReader(message), rawAES(t), nil)
-		require.NoError(t, err)
-		e, err := esdk.NewEncryptReader(bg, bytes.NewReader(text(45)), rawAES(t), nil)
-		require.NoError(t, err)
-		for _, r := range []interface {
-			io.Reader
-			io.WriterTo
-		}{d, e} {
-			_, err := r.WriteTo(&limitedWriter{n: 12, err: fault})
-			require.ErrorContains(t, err, "write: "+fault.Error())
-			require.NotErrorIs(t, err, io.EOF)
-			_, again := r.Read(make([]byte, 1))
-			require.Equal(t, err, again)
-		}
-		require.Error(t, d.Close())
-	}
-}
-
 // Readers that break the rules of io.Reader give an error, not a panic or an
 // endless loop.
 func TestSourcesThatBreakTheRules(t *testing.T) {
+	t.Parallel()
 	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, text(45), esdk.EncryptOptions{FrameLength: 10})
 	for name, count := range map[string]func(p []byte) int{
 		"negative": func(p []byte) int { return -1 },
@@ -422,105 +625,518 @@ func TestSourcesThatBreakTheRules(t *testing.T) {
 	}
 }
 
-type readerFunc func(p []byte) (int, error)
+// Writers that fail.
 
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+// A limitedWriter fails once it has taken n bytes, with err or by a short write.
+type limitedWriter struct {
+	bytes.Buffer
+	n   int
+	err error
+}
 
-// What has arrived is given out before more is asked for, so that two sides of
-// a conversation can talk through streams.
-func TestStreamsDoNotReadAhead(t *testing.T) {
-	for _, id := range streamSuites {
-		pr, pw := io.Pipe()
-		d := make(chan *esdk.DecryptReader)
-		go func() {
-			r, err := clientFor(id).NewDecryptReader(bg, pr, rawAES(t), nil)
-			if err != nil {
-				panic(err)
+func (w *limitedWriter) Write(p []byte) (int, error) {
+	n := min(w.n, len(p))
+	w.n -= n
+	w.Buffer.Write(p[:n])
+	if n < len(p) {
+		return n, w.err
+	}
+	return n, nil
+}
+
+// A writer that fails, or writes short, ends the message; the error stays and
+// nothing that it took passes for a whole message.
+func TestEncryptWriterFails(t *testing.T) {
+	for s, id := range streamSuites {
+		t.Run(id.String(), func(t *testing.T) {
+			t.Parallel()
+			plaintext := text(45)
+			whole := encrypt(t, id, plaintext, esdk.EncryptOptions{FrameLength: 10})
+			opts := &esdk.EncryptOptions{Suite: id, FrameLength: 10}
+			write := func(out io.Writer) error {
+				w, err := clientFor(id).NewEncryptWriter(bg, out, rawAES(t), opts)
+				if err != nil {
+					require.Nil(t, w)
+					return err
+				}
+				_, err = w.Write(plaintext)
+				closed := w.Close()
+				require.Error(t, closed)
+				if err != nil {
+					require.Equal(t, err, closed)
+				}
+				_, again := w.Write([]byte("more"))
+				require.Equal(t, closed, again)
+				require.Equal(t, closed, w.Close())
+				return closed
 			}
-			d <- r
-		}()
-		w, err := clientFor(id).NewEncryptWriter(bg, pw, rawAES(t), &esdk.EncryptOptions{Suite: id, FrameLength: 10})
-		require.NoError(t, err)
-		r := <-d
-		for range 50 {
-			written := make(chan error)
-			go func() {
-				_, err := w.Write(text(10))
-				written <- err
-			}()
-			got := make([]byte, 10)
-			_, err = io.ReadFull(r, got)
+			writeTo := func(out io.Writer) error {
+				e, err := clientFor(id).NewEncryptReader(bg, bytes.NewReader(plaintext), rawAES(t), opts)
+				require.NoError(t, err)
+				n, err := e.WriteTo(out)
+				require.EqualValues(t, out.(*limitedWriter).Len(), n)
+				_, again := e.Read(make([]byte, 100))
+				require.Equal(t, err, again)
+				return err
+			}
+			for n := range whole {
+				for i, run := range turn([]func(io.Writer) error{write, writeTo}, s+n) {
+					for j, fault := range turn([]error{errBroken, nil}, s+n/2) {
+						out := &limitedWriter{n: n, err: fault}
+						err := run(out)
+						if fault == nil {
+							fault = io.ErrShortWrite
+						}
+						require.ErrorIs(t, err, fault)
+						require.Equal(t, n, out.Len())
+						for _, d := range turn(fewDecryptors, n+i+j) {
+							_, err := d.run(clientFor(id), out.Bytes(), rawAES(t), nil)
+							require.ErrorIs(t, err, io.ErrUnexpectedEOF, d.name)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
+// A writer that fails on the last bytes leaves its error, not the end.
+func TestEncryptReaderWriteToFailsAtTheEnd(t *testing.T) {
+	t.Parallel()
+	e, err := esdk.NewEncryptReader(bg, strings.NewReader("x"), rawAES(t), nil)
+	require.NoError(t, err)
+	size, err := e.Header().MessageLength(1)
+	require.NoError(t, err)
+	_, err = io.ReadFull(e, make([]byte, size-5))
+	require.NoError(t, err)
+	_, err = e.WriteTo(&limitedWriter{n: 2, err: errBroken})
+	require.ErrorIs(t, err, errBroken)
+	_, again := e.Read(make([]byte, 1))
+	require.Equal(t, err, again)
+}
+
+// A writer that fails ends the reading of a message; the error stays.
+func TestDecryptWriteToFails(t *testing.T) {
+	t.Parallel()
+	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, text(45), esdk.EncryptOptions{FrameLength: 10})
+	for n := range 45 {
+		for want, fault := range map[error]error{errBroken: errBroken, io.ErrShortWrite: nil} {
+			d, err := esdk.NewDecryptReader(bg, bytes.NewReader(message), rawAES(t), nil)
 			require.NoError(t, err)
-			require.Equal(t, text(10), got)
-			require.NoError(t, <-written)
+			out := &limitedWriter{n: n, err: fault}
+			m, err := d.WriteTo(out)
+			require.ErrorIs(t, err, want)
+			require.EqualValues(t, n, m)
+			_, again := d.Read(make([]byte, 1))
+			require.Equal(t, err, again)
+			require.Equal(t, err, d.Close())
 		}
-		go func() {
-			pw.CloseWithError(w.Close())
-		}()
-		_, err = r.Read(make([]byte, 1))
-		require.Equal(t, io.EOF, err)
-		require.NoError(t, r.Close())
 	}
 }
 
-// The standard test of readers holds for both.
-func TestReadersPassIotest(t *testing.T) {
-	plaintext := text(1000)
-	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384, plaintext, esdk.EncryptOptions{FrameLength: 64})
-	d, err := esdk.NewDecryptReader(bg, bytes.NewReader(message), rawAES(t), nil)
-	require.NoError(t, err)
-	require.NoError(t, iotest.TestReader(d, plaintext))
-}
-
-// Empty reads and writes do nothing and hide nothing.
-func TestEmptyReadsAndWrites(t *testing.T) {
-	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, text(5), esdk.EncryptOptions{})
-	d, err := esdk.NewDecryptReader(bg, bytes.NewReader(message), rawAES(t), nil)
-	require.NoError(t, err)
-	for range 3 {
-		n, err := d.Read(nil)
-		require.Zero(t, n)
+// A writer whose error is io.EOF, or wraps it, as those of some connections do,
+// gives a stream no end.
+func TestWriterErrorEOFIsNoEnd(t *testing.T) {
+	t.Parallel()
+	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, text(45), esdk.EncryptOptions{FrameLength: 10})
+	for _, fault := range []error{io.EOF, fmt.Errorf("connection lost: %w", io.EOF)} {
+		d, err := esdk.NewDecryptReader(bg, bytes.NewReader(message), rawAES(t), nil)
 		require.NoError(t, err)
+		e, err := esdk.NewEncryptReader(bg, bytes.NewReader(text(45)), rawAES(t), nil)
+		require.NoError(t, err)
+		for _, r := range []interface {
+			io.Reader
+			io.WriterTo
+		}{d, e} {
+			_, err := r.WriteTo(&limitedWriter{n: 12, err: fault})
+			require.ErrorContains(t, err, "write: "+fault.Error())
+			require.NotErrorIs(t, err, io.EOF)
+			_, again := r.Read(make([]byte, 1))
+			require.Equal(t, err, again)
+		}
+		require.Error(t, d.Close())
 	}
-	got, err := io.ReadAll(d)
-	require.NoError(t, err)
-	require.Equal(t, text(5), got)
-	_, err = d.Read(nil)
-	require.Equal(t, io.EOF, err)
-
-	var out bytes.Buffer
-	w, err := esdk.NewEncryptWriter(bg, &out, rawAES(t), nil)
-	require.NoError(t, err)
-	size := out.Len()
-	n, err := w.Write(nil)
-	require.Zero(t, n)
-	require.NoError(t, err)
-	require.Equal(t, size, out.Len())
 }
 
-// The reader's and writer's underlying streams are never closed.
-func TestUnderlyingStreamsStayOpen(t *testing.T) {
-	c := &closeCounter{Reader: bytes.NewReader(text(100))}
-	e, err := esdk.NewEncryptReader(bg, c, rawAES(t), nil)
+// A writer that says it wrote more than it was given is broken.
+func TestWriterThatCountsTooMuch(t *testing.T) {
+	t.Parallel()
+	tooMuch := writerFunc(func(p []byte) (int, error) { return len(p) + 1, nil })
+	_, err := esdk.NewEncryptWriter(bg, tooMuch, rawAES(t), nil)
+	require.ErrorIs(t, err, io.ErrShortWrite)
+	d, err := esdk.NewDecryptReader(bg, bytes.NewReader(encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, text(5), esdk.EncryptOptions{})), rawAES(t), nil)
 	require.NoError(t, err)
-	message, err := io.ReadAll(e)
-	require.NoError(t, err)
-	w, err := esdk.NewEncryptWriter(bg, c, rawAES(t), nil)
-	require.NoError(t, err)
-	require.NoError(t, w.Close())
-	c.Reader = bytes.NewReader(slices.Clone(message))
-	d, err := esdk.NewDecryptReader(bg, c, rawAES(t), nil)
-	require.NoError(t, err)
-	_, err = io.Copy(io.Discard, d)
-	require.NoError(t, err)
-	require.NoError(t, d.Close())
-	require.Zero(t, c.closed)
+	_, err = d.WriteTo(tooMuch)
+	require.ErrorIs(t, err, io.ErrShortWrite)
 }
 
-type closeCounter struct {
-	io.Reader
-	closed int
+// Streams refuse what only Encrypt can do, and nil readers and writers.
+func TestCarelessStreams(t *testing.T) {
+	t.Parallel()
+	p := rawAES(t)
+	_, err := esdk.NewEncryptReader(bg, strings.NewReader(""), p, &esdk.EncryptOptions{Unframed: true})
+	require.ErrorContains(t, err, "unframed")
+	_, err = esdk.NewEncryptWriter(bg, io.Discard, p, &esdk.EncryptOptions{Unframed: true})
+	require.ErrorContains(t, err, "unframed")
+	_, err = esdk.NewEncryptReader(bg, nil, p, nil)
+	require.EqualError(t, err, "esdk: nil io.Reader")
+	_, err = esdk.NewEncryptWriter(bg, nil, p, nil)
+	require.EqualError(t, err, "esdk: nil io.Writer")
+	_, err = esdk.NewDecryptReader(bg, nil, p, nil)
+	require.EqualError(t, err, "esdk: nil io.Reader")
+
+	r, err := esdk.NewEncryptReader(bg, strings.NewReader("x"), p, nil)
+	require.NoError(t, err)
+	_, err = r.WriteTo(nil)
+	require.EqualError(t, err, "esdk: nil io.Writer")
+	w, err := esdk.NewEncryptWriter(bg, io.Discard, p, nil)
+	require.NoError(t, err)
+	_, err = w.ReadFrom(nil)
+	require.EqualError(t, err, "esdk: nil io.Reader")
+	d, err := esdk.NewDecryptReader(bg, r, p, nil)
+	require.NoError(t, err)
+	_, err = d.WriteTo(nil)
+	require.EqualError(t, err, "esdk: nil io.Writer")
 }
 
-func (c *closeCounter) Write(p []byte) (int, error) { return len(p), nil }
-func (c *closeCounter) Close() error                { c.closed++; return nil }
+// Goroutines.
+
+// Several goroutines write messages that one reads, and the other way round,
+// also at lengths where the work is split in uneven pieces.
+func TestRoundTripConcurrency(t *testing.T) {
+	for s, id := range parallelSuites {
+		for f, frameLength := range []int64{100, 4096, 300_000} {
+			t.Run(fmt.Sprintf("%v/%d", id, frameLength), func(t *testing.T) {
+				t.Parallel()
+				for _, n := range turn([]int{256 << 10, 2_100_000}, s+f) {
+					plaintext := text(n)
+					for w, writers := range []int{1, 2, 5} {
+						for i, e := range encryptors {
+							if !full() && (i+s+f)%3 != w {
+								continue // the others are for the other numbers
+							}
+							c := &esdk.Client{Concurrency: writers}
+							message, _, err := e.run(c, plaintext, rawAES(t), &esdk.EncryptOptions{Suite: id, FrameLength: frameLength})
+							require.NoError(t, err, e.name)
+							d := decryptors[(i+writers)%len(decryptors)]
+							if d.name == "reads of 1" || d.name == "reads of 7 from single bytes" {
+								d = oneShot
+							}
+							got, err := d.run(&esdk.Client{Concurrency: 6 - writers}, message, rawAES(t), nil)
+							require.NoError(t, err, "%s, %s", e.name, d.name)
+							require.True(t, bytes.Equal(plaintext, got), "%s, %s", e.name, d.name)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// workers returns the stacks of the goroutines that work on frames, those that
+// are about to end left out: whether they are gone is a matter of scheduling.
+func workers() (stacks []string) {
+	buf := make([]byte, 1<<20)
+	for ending := true; ending; runtime.Gosched() {
+		ending, stacks = false, nil
+		for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			if !strings.Contains(g, "created by sync.(*WaitGroup).Go ") {
+				continue
+			}
+			state, _, _ := strings.Cut(g, "\n")
+			if strings.Contains(state, "[run") { // running or runnable
+				ending = true
+			}
+			stacks = append(stacks, g)
+		}
+	}
+	return stacks
+}
+
+// noWorkers checks that no goroutine works on frames any more. It is of no use
+// in tests that run in parallel to others.
+func noWorkers(t *testing.T, after string) {
+	t.Helper()
+	require.Empty(t, workers(), after)
+}
+
+// noWorkers sees the goroutines that it looks for while there are some.
+func TestNoWorkersSeesWorkers(t *testing.T) {
+	for _, id := range parallelSuites {
+		most := 0
+		w, err := (&esdk.Client{Concurrency: 3}).NewEncryptWriter(bg, writerFunc(func(p []byte) (int, error) {
+			most = max(most, len(workers()))
+			return len(p), nil
+		}), rawAES(t), &esdk.EncryptOptions{Suite: id})
+		require.NoError(t, err)
+		_, err = w.Write(text(3 << 20))
+		require.NoError(t, err)
+		require.Equal(t, 2, most, "%v", id)
+		noWorkers(t, "Write")
+	}
+}
+
+// A reader or writer that ends its goroutine, as t.FailNow does, leaves no others
+// behind, and a stream that is of no use.
+func TestGoexitIsSticky(t *testing.T) {
+	const size = 3 << 20
+	for s, id := range parallelSuites {
+		opts := &esdk.EncryptOptions{Suite: id}
+		message := encrypt(t, id, text(size), *opts)
+		for _, workers := range turn([]int{8, 2, 1}, s) {
+			c := &esdk.Client{Concurrency: workers}
+			exited := func(f func(r io.Reader, w io.Writer), b []byte, inSource bool) {
+				n := 0
+				exit := func(p []byte) (int, error) {
+					if n += len(p); n > size/2 {
+						runtime.Goexit()
+					}
+					return len(p), nil
+				}
+				source := bytes.NewReader(b)
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					f(readerFunc(func(p []byte) (int, error) {
+						if inSource {
+							exit(p)
+						}
+						return source.Read(p)
+					}), writerFunc(func(p []byte) (int, error) {
+						if inSource {
+							return len(p), nil
+						}
+						return exit(p)
+					}))
+					t.Error("the call returned")
+				}()
+				<-done
+				noWorkers(t, "Goexit")
+			}
+			for _, inSource := range []bool{false, true} {
+				var e *esdk.EncryptReader
+				exited(func(r io.Reader, w io.Writer) {
+					e, _ = c.NewEncryptReader(bg, r, rawAES(t), opts)
+					e.WriteTo(w)
+				}, text(size), inSource)
+				_, err := e.Read(make([]byte, 10))
+				require.Error(t, err)
+
+				var d *esdk.DecryptReader
+				exited(func(r io.Reader, w io.Writer) {
+					d, _ = c.NewDecryptReader(bg, r, rawAES(t), nil)
+					d.WriteTo(w)
+				}, message, inSource)
+				_, err = d.Read(make([]byte, 10))
+				require.Error(t, err)
+				require.NotErrorIs(t, err, io.EOF)
+
+				var w *esdk.EncryptWriter
+				exited(func(r io.Reader, to io.Writer) {
+					w, _ = c.NewEncryptWriter(bg, to, rawAES(t), opts)
+					w.ReadFrom(r)
+				}, text(size), inSource)
+				require.Error(t, w.Close())
+			}
+		}
+	}
+}
+
+// No goroutine outlives the call that started it, whatever ends the call, and a
+// panic of the caller's reader or writer reaches the caller.
+func TestNoGoroutineOutlivesTheCall(t *testing.T) {
+	const size = 3 << 19
+	plaintext := text(size)
+	for s, id := range parallelSuites {
+		for f, frameLength := range []int64{4096, 300_000} {
+			message := encrypt(t, id, plaintext, esdk.EncryptOptions{FrameLength: frameLength})
+			altered := slices.Clone(message)
+			altered[size*2/3] ^= 1
+			for i, of := range []struct {
+				name   string
+				source func(r io.Reader) io.Reader
+				sink   func() io.Writer
+				fails  bool
+			}{
+				{"nothing", asIs, func() io.Writer { return io.Discard }, false},
+				{"source error", func(r io.Reader) io.Reader { return breakingWithDataAfter(r, size/2) }, func() io.Writer { return io.Discard }, true},
+				{"sink error", asIs, func() io.Writer { return &limitedWriter{n: size / 2, err: errBroken} }, true},
+				{"short write", asIs, func() io.Writer { return &limitedWriter{n: size / 2} }, true},
+				{"source panic", func(r io.Reader) io.Reader { return &panicking{r: r, left: size / 2} }, func() io.Writer { return io.Discard }, true},
+				{"sink panic", asIs, func() io.Writer { return &panicking{left: size / 2} }, true},
+			} {
+				for _, workers := range turn([]int{2, 3, 8}, s+f+i) {
+					c := &esdk.Client{Concurrency: workers}
+					opts := &esdk.EncryptOptions{Suite: id, FrameLength: frameLength}
+					for call, f := range map[string]func() error{
+						"EncryptReader.WriteTo": func() error {
+							e, err := c.NewEncryptReader(bg, of.source(bytes.NewReader(plaintext)), rawAES(t), opts)
+							require.NoError(t, err)
+							_, err = e.WriteTo(of.sink())
+							return err
+						},
+						"EncryptWriter.ReadFrom": func() error {
+							w, err := c.NewEncryptWriter(bg, of.sink(), rawAES(t), opts)
+							require.NoError(t, err)
+							_, err = w.ReadFrom(of.source(bytes.NewReader(plaintext)))
+							return err
+						},
+						"EncryptWriter.Write": func() error {
+							w, err := c.NewEncryptWriter(bg, of.sink(), rawAES(t), opts)
+							require.NoError(t, err)
+							_, err = w.Write(plaintext)
+							return err
+						},
+						"DecryptReader.WriteTo": func() error {
+							d, err := c.NewDecryptReader(bg, of.source(bytes.NewReader(message)), rawAES(t), nil)
+							require.NoError(t, err)
+							_, err = d.WriteTo(of.sink())
+							return err
+						},
+						"DecryptReader.WriteTo, altered": func() error {
+							d, err := c.NewDecryptReader(bg, of.source(bytes.NewReader(altered)), rawAES(t), nil)
+							require.NoError(t, err)
+							n, err := d.WriteTo(of.sink())
+							require.Less(t, n, int64(size))
+							require.Error(t, err)
+							return err
+						},
+					} {
+						where := fmt.Sprintf("%v, frames of %d, %s, %d goroutines, %s", id, frameLength, of.name, workers, call)
+						var err error
+						func() {
+							defer func() {
+								if p := recover(); p != nil {
+									err = p.(error)
+								}
+							}()
+							err = f()
+						}()
+						source := strings.HasPrefix(of.name, "source") && call == "EncryptWriter.Write" // it has none
+						if of.fails && !source {
+							require.Error(t, err, where)
+						} else if !strings.HasSuffix(call, "altered") {
+							require.NoError(t, err, where)
+						}
+						noWorkers(t, where)
+					}
+				}
+			}
+		}
+	}
+}
+
+// breakingWithDataAfter breaks after n bytes.
+func breakingWithDataAfter(r io.Reader, n int64) io.Reader {
+	return io.MultiReader(io.LimitReader(r, n), readerFunc(func([]byte) (int, error) { return 0, errBroken }))
+}
+
+// panicking panics after some bytes.
+type panicking struct {
+	r    io.Reader
+	left int
+}
+
+func (p *panicking) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if p.left -= n; p.left < 0 {
+		panic(errBroken)
+	}
+	return n, err
+}
+
+func (p *panicking) Write(b []byte) (int, error) {
+	if p.left -= len(b); p.left < 0 {
+		panic(errBroken)
+	}
+	return len(b), nil
+}
+
+// After a panic of the caller's reader or writer a stream is of no use: what was
+// in work is lost, so the rest must not pass for all.
+func TestPanicIsSticky(t *testing.T) {
+	t.Parallel()
+	const size = 3 << 20
+	plaintext := text(size)
+	recovered := func(f func()) {
+		defer func() { require.Equal(t, errBroken, recover()) }()
+		f()
+	}
+	for _, id := range parallelSuites {
+		opts := &esdk.EncryptOptions{Suite: id}
+		message := encrypt(t, id, plaintext, *opts)
+		for _, workers := range []int{1, 2, 8} {
+			c := &esdk.Client{Concurrency: workers}
+			for _, left := range []int{size / 2, size - 1} { // the second is met by what comes last
+				d, err := c.NewDecryptReader(bg, bytes.NewReader(message), rawAES(t), nil)
+				require.NoError(t, err)
+				recovered(func() { d.WriteTo(&panicking{left: left}) })
+				_, err = d.Read(make([]byte, 10))
+				require.ErrorContains(t, err, "panicked")
+				require.Equal(t, err, d.Close())
+
+				e, err := c.NewEncryptReader(bg, bytes.NewReader(plaintext), rawAES(t), opts)
+				require.NoError(t, err)
+				recovered(func() { e.WriteTo(&panicking{left: left}) })
+				_, err = e.Read(make([]byte, 10))
+				require.ErrorContains(t, err, "panicked")
+			}
+			for name, f := range map[string]func(w *esdk.EncryptWriter){
+				"ReadFrom": func(w *esdk.EncryptWriter) {
+					w.ReadFrom(&panicking{r: bytes.NewReader(plaintext), left: size / 2})
+				},
+				"Write": func(w *esdk.EncryptWriter) { w.Write(plaintext) },
+				"Close": func(w *esdk.EncryptWriter) { w.Write([]byte("in the final frame")); w.Close() },
+			} {
+				var out bytes.Buffer
+				calls := 0
+				w, err := c.NewEncryptWriter(bg, writerFunc(func(p []byte) (int, error) {
+					if calls++; name != "ReadFrom" && calls == 2 { // the first is for the header
+						panic(errBroken)
+					}
+					return out.Write(p)
+				}), rawAES(t), opts)
+				require.NoError(t, err)
+				recovered(func() { f(w) })
+				written := out.Len()
+				_, err = w.Write([]byte("more")) // after Close it had the nonce of the final frame
+				require.ErrorContains(t, err, "panicked", name)
+				require.Equal(t, err, w.Close(), name)
+				require.Equal(t, written, out.Len(), name)
+			}
+		}
+	}
+}
+
+// So it is through Read: what the reader took before its panic is missing, and
+// the rest must not make a whole message.
+func TestPanicInReadIsSticky(t *testing.T) {
+	t.Parallel()
+	for _, id := range parallelSuites {
+		for _, room := range []int{100, 64 << 10} {
+			calls := 0
+			r := readerFunc(func(p []byte) (int, error) {
+				switch calls++; {
+				case calls == 2:
+					panic(errBroken)
+				case calls > 3:
+					return 0, io.EOF
+				}
+				return copy(p, text(5000)), nil
+			})
+			e, err := esdk.NewEncryptReader(bg, r, rawAES(t), &esdk.EncryptOptions{Suite: id})
+			require.NoError(t, err)
+			buf := make([]byte, room)
+			func() {
+				defer func() { require.Equal(t, errBroken, recover()) }()
+				for err == nil {
+					_, err = e.Read(buf)
+				}
+			}()
+			_, err = e.Read(buf)
+			require.ErrorContains(t, err, "panicked")
+			_, again := e.WriteTo(io.Discard)
+			require.Equal(t, err, again)
+		}
+	}
+}

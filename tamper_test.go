@@ -13,17 +13,15 @@ import (
 
 	"github.com/esdk-go/esdk"
 	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/test/byhand"
 	"github.com/esdk-go/esdk/suite"
 )
 
-// fewDecryptors are enough where each byte of many messages is changed.
-var fewDecryptors = []decryptor{oneShot, reader("reads of 7", asIs, 7), writerTo("WriteTo", asIs)}
-
 // eachSmallMessage runs f with a message of every suite, framed and unframed,
-// whose plaintext is two frames and a half.
-func eachSmallMessage(t *testing.T, f func(t *testing.T, id suite.ID, message, plaintext []byte)) {
-	for _, id := range suite.All() {
-		for _, unframed := range []bool{false, true} {
+// whose plaintext is two frames and a half. i is another in each.
+func eachSmallMessage(t *testing.T, f func(t *testing.T, i int, id suite.ID, message, plaintext []byte)) {
+	for i, id := range suite.All() {
+		for j, unframed := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%v/unframed=%v", id, unframed), func(t *testing.T) {
 				t.Parallel()
 				plaintext := text(25)
@@ -31,7 +29,7 @@ func eachSmallMessage(t *testing.T, f func(t *testing.T, id suite.ID, message, p
 				if !unframed {
 					opts.FrameLength = 10
 				}
-				f(t, id, encrypt(t, id, plaintext, opts), plaintext)
+				f(t, i+j, id, encrypt(t, id, plaintext, opts), plaintext)
 			})
 		}
 	}
@@ -57,11 +55,11 @@ func checkReleased(t *testing.T, id suite.ID, message, plaintext, released []byt
 // Every flipped bit position, one in each byte, makes every way to decrypt
 // fail.
 func TestEveryFlippedByteFails(t *testing.T) {
-	eachSmallMessage(t, func(t *testing.T, id suite.ID, message, plaintext []byte) {
+	eachSmallMessage(t, func(t *testing.T, m int, id suite.ID, message, plaintext []byte) {
 		for i := range message {
 			altered := slices.Clone(message)
 			altered[i] ^= 1 << (i % 8)
-			for _, d := range fewDecryptors {
+			for _, d := range turn(fewDecryptors, m+i) {
 				where := fmt.Sprintf("%s, byte %d", d.name, i)
 				released, err := d.run(allowAll, altered, rawAES(t), nil)
 				require.Error(t, err, where)
@@ -74,18 +72,15 @@ func TestEveryFlippedByteFails(t *testing.T) {
 
 // A message that is cut short anywhere fails with io.ErrUnexpectedEOF.
 func TestEveryCutFails(t *testing.T) {
-	eachSmallMessage(t, func(t *testing.T, id suite.ID, message, plaintext []byte) {
+	eachSmallMessage(t, func(t *testing.T, m int, id suite.ID, message, plaintext []byte) {
 		for i := range message {
-			for _, d := range fewDecryptors {
+			for _, d := range turn(fewDecryptors, m+i) {
 				where := fmt.Sprintf("%s, cut to %d bytes", d.name, i)
 				released, err := d.run(allowAll, message[:i], rawAES(t), nil)
 				require.ErrorIs(t, err, io.ErrUnexpectedEOF, where)
 				var parse *format.ParseError
 				require.ErrorAs(t, err, &parse, where)
 				require.EqualValues(t, i, parse.Offset, where)
-				if !id.Signing() && i >= len(message) {
-					continue
-				}
 				checkReleased(t, id, message, plaintext, released, err, where)
 			}
 		}
@@ -95,9 +90,9 @@ func TestEveryCutFails(t *testing.T) {
 // Bytes after the message fail, and only after an unsigned or verified message
 // has been given out.
 func TestTrailingBytesFail(t *testing.T) {
-	eachSmallMessage(t, func(t *testing.T, id suite.ID, message, plaintext []byte) {
-		for _, tail := range [][]byte{{0}, message, make([]byte, 100_000)} {
-			for _, d := range decryptors {
+	eachSmallMessage(t, func(t *testing.T, m int, id suite.ID, message, plaintext []byte) {
+		for i, tail := range [][]byte{{0}, message, make([]byte, 100_000)} {
+			for _, d := range append([]decryptor{oneShot}, turn(decryptors[1:], m+i)...) {
 				released, err := d.run(allowAll, slices.Concat(message, tail), rawAES(t), nil)
 				require.ErrorIs(t, err, esdk.ErrTrailingData, d.name)
 				if d.name == oneShot.name {
@@ -110,70 +105,42 @@ func TestTrailingBytesFail(t *testing.T) {
 	})
 }
 
-// layout is where things stand in a message.
-type layout struct {
-	header         *format.Header
-	frames         []int // where each starts, the final one last
-	footer         int   // where it starts, or the message ends
-	message        []byte
-	frameLength    int
-	finalPlaintext int
-}
-
-func layoutOf(t *testing.T, message []byte) layout {
-	t.Helper()
-	r := bytes.NewReader(message)
-	h, err := format.ReadHeader(r, 0)
-	require.NoError(t, err)
-	l := layout{header: h, message: message, frameLength: int(h.FrameLength)}
-	for at := len(message) - r.Len(); ; {
-		f, err := format.ParseFrameHeader(message[at:], h.FrameLength)
-		require.NoError(t, err)
-		l.frames = append(l.frames, at)
-		at += f.Size() + int(f.Length) + suite.TagSize
-		if f.Final {
-			l.footer, l.finalPlaintext = at, int(f.Length)
-			return l
-		}
-	}
-}
-
-// frame returns the bytes of frame i, from 0.
-func (l layout) frame(i int) []byte {
-	end := l.footer
-	if i+1 < len(l.frames) {
-		end = l.frames[i+1]
-	}
-	return l.message[l.frames[i]:end]
-}
-
 // Frames that are left out, given twice, exchanged or taken from another
-// message fail at their place.
+// message fail at their place, as does a final frame that claims more than a
+// frame.
 func TestFramesOutOfPlaceFail(t *testing.T) {
-	for _, id := range []suite.ID{suite.AES256GCMHKDFSHA512CommitKey, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384} {
+	t.Parallel()
+	for _, id := range parallelSuites {
 		plaintext := text(45)
-		l := layoutOf(t, encrypt(t, id, plaintext, esdk.EncryptOptions{FrameLength: 10}))
-		other := layoutOf(t, encrypt(t, id, plaintext, esdk.EncryptOptions{FrameLength: 10}))
+		message := encrypt(t, id, plaintext, esdk.EncryptOptions{FrameLength: 10})
+		of := byhand.Read(t, message)
+		other := byhand.Read(t, encrypt(t, id, plaintext, esdk.EncryptOptions{FrameLength: 10}))
+		frame := func(i int) []byte { return of.Parts[i].Bytes }
 		build := func(frames ...[]byte) []byte {
-			return slices.Concat(l.message[:l.frames[0]], slices.Concat(frames...), l.message[l.footer:])
+			return slices.Concat(message[:of.Parts[0].At], slices.Concat(frames...), message[len(of.Signed):])
 		}
+		tooLong := slices.Clone(frame(4))
+		binary.BigEndian.PutUint32(tooLong[20:], 11)
 		for name, test := range map[string]struct {
 			message []byte
 			good    int // frames that may be released before
 			want    error
+			says    string
 		}{
-			"left out":        {build(l.frame(0), l.frame(2), l.frame(3), l.frame(4)), 1, format.ErrMalformed},
-			"first left out":  {build(l.frame(1), l.frame(2), l.frame(3), l.frame(4)), 0, format.ErrMalformed},
-			"twice":           {build(l.frame(0), l.frame(1), l.frame(1), l.frame(2), l.frame(3), l.frame(4)), 2, format.ErrMalformed},
-			"exchanged":       {build(l.frame(0), l.frame(2), l.frame(1), l.frame(3), l.frame(4)), 1, format.ErrMalformed},
-			"of another":      {build(l.frame(0), l.frame(1), other.frame(2), l.frame(3), l.frame(4)), 2, esdk.ErrAuthentication},
-			"final too early": {build(l.frame(0), l.frame(1), l.frame(4)), 2, format.ErrMalformed},
-			"no final":        {build(l.frame(0), l.frame(1), l.frame(2), l.frame(3)), 4, nil},
-			"final twice":     {build(l.frame(0), l.frame(1), l.frame(2), l.frame(3), l.frame(4), l.frame(4)), 5, nil},
+			"left out":        {build(frame(0), frame(2), frame(3), frame(4)), 1, format.ErrMalformed, "sequence number 3 where 2 is due"},
+			"first left out":  {build(frame(1), frame(2), frame(3), frame(4)), 0, format.ErrMalformed, "sequence number 2 where 1 is due"},
+			"twice":           {build(frame(0), frame(1), frame(1), frame(2), frame(3), frame(4)), 2, format.ErrMalformed, "sequence number 2 where 3 is due"},
+			"exchanged":       {build(frame(0), frame(2), frame(1), frame(3), frame(4)), 1, format.ErrMalformed, "sequence number 3 where 2 is due"},
+			"of another":      {build(frame(0), frame(1), other.Parts[2].Bytes, frame(3), frame(4)), 2, esdk.ErrAuthentication, "frame 3"},
+			"final too early": {build(frame(0), frame(1), frame(4)), 2, format.ErrMalformed, "sequence number 5 where 3 is due"},
+			"final too long":  {build(frame(0), frame(1), frame(2), frame(3), tooLong), 4, format.ErrMalformed, "more than the frame length 10"},
+			"no final":        {build(frame(0), frame(1), frame(2), frame(3)), 4, nil, ""},
+			"final twice":     {build(frame(0), frame(1), frame(2), frame(3), frame(4), frame(4)), 5, nil, ""},
 		} {
 			for _, d := range decryptors {
 				released, err := d.run(allowAll, test.message, rawAES(t), nil)
 				require.Error(t, err, "%s, %s", name, d.name)
+				require.ErrorContains(t, err, test.says, "%s, %s", name, d.name)
 				if test.want != nil {
 					require.ErrorIs(t, err, test.want, "%s, %s", name, d.name)
 				}
@@ -191,110 +158,117 @@ func TestFramesOutOfPlaceFail(t *testing.T) {
 	}
 }
 
-// A final frame as long as a frame, which other SDKs write, and an empty one
-// decrypt; one that claims more than a frame fails.
-func TestFinalFrameLengths(t *testing.T) {
-	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, text(20), esdk.EncryptOptions{FrameLength: 10})
-	l := layoutOf(t, message)
-	require.Equal(t, 0, l.finalPlaintext)
-	altered := slices.Clone(message)
-	binary.BigEndian.PutUint32(altered[l.frames[2]+20:], 11)
-	for _, d := range decryptors {
-		_, err := d.run(allowAll, altered, rawAES(t), nil)
-		require.ErrorIs(t, err, format.ErrMalformed, d.name)
-		require.ErrorContains(t, err, "more than the frame length 10", d.name)
-	}
-}
-
 // A stream of a signed message gives out all frames but the last before the
-// signature, and the last only if it verifies.
+// signature, and the last, or an unframed body, only if it verifies.
 func TestSignedFinalFrameIsHeld(t *testing.T) {
-	for _, id := range suite.All() {
+	for s, id := range suite.All() {
 		if !id.Signing() {
 			continue
 		}
-		for _, n := range []int{0, 5, 10, 25, 30} {
-			plaintext := text(n)
-			message := encrypt(t, id, plaintext, esdk.EncryptOptions{FrameLength: 10})
-			l := layoutOf(t, message)
-			for at := l.footer + 2; at < len(message); at += 9 {
-				altered := slices.Clone(message)
-				altered[at] ^= 0x10
-				for _, d := range fewDecryptors {
-					released, err := d.run(allowAll, altered, rawAES(t), nil)
-					require.ErrorIs(t, err, esdk.ErrSignature, d.name)
-					if d.name == oneShot.name {
-						require.Empty(t, released)
-					} else {
-						require.Equal(t, string(plaintext[:n-l.finalPlaintext]), string(released), d.name)
-					}
+		for i, n := range []int{0, 5, 10, 25, 30, -100} {
+			t.Run(fmt.Sprintf("%v/%d", id, n), func(t *testing.T) {
+				t.Parallel()
+				opts := esdk.EncryptOptions{FrameLength: 10}
+				if n < 0 {
+					n, opts = -n, esdk.EncryptOptions{Unframed: true}
 				}
-			}
-			// The footer has not arrived: all but the last frame is there.
-			r, w := io.Pipe()
-			go w.Write(message[:l.footer])
-			d, err := clientFor(id).NewDecryptReader(bg, r, rawAES(t), nil)
-			require.NoError(t, err)
-			got := make([]byte, n-l.finalPlaintext)
-			_, err = io.ReadFull(d, got)
-			require.NoError(t, err)
-			require.Equal(t, plaintext[:len(got)], got)
-			w.CloseWithError(io.ErrClosedPipe)
-			m, err := d.Read(make([]byte, 10))
-			require.Zero(t, m)
-			require.ErrorIs(t, err, io.ErrClosedPipe)
-		}
-	}
-}
-
-// Unframed bodies of signed messages are held likewise.
-func TestSignedUnframedBodyIsHeld(t *testing.T) {
-	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384, text(100), esdk.EncryptOptions{Unframed: true})
-	message[len(message)-1] ^= 1
-	for _, d := range decryptors {
-		released, err := d.run(allowAll, message, rawAES(t), nil)
-		require.ErrorIs(t, err, esdk.ErrSignature)
-		require.Empty(t, released)
-	}
-}
-
-// The bytes that are given out before an error are the same with any number of
-// goroutines, through Read and through WriteTo: all frames before the bad one.
-func TestReleasedBytesDoNotDependOnConcurrency(t *testing.T) {
-	const frame = 1000
-	plaintext := text(1_500_500)
-	for _, id := range []suite.ID{suite.AES256GCMHKDFSHA512CommitKey, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384} {
-		l := layoutOf(t, encrypt(t, id, plaintext, esdk.EncryptOptions{FrameLength: frame}))
-		for _, bad := range []int{0, 1, 63, 64, 65, 700, 1499, 1500} {
-			for name, alter := range map[string]func(m []byte) []byte{
-				"content":  func(m []byte) []byte { m[l.frames[bad]+30] ^= 1; return m },
-				"sequence": func(m []byte) []byte { m[l.frames[bad]+7] ^= 1; m[l.frames[bad]+3] ^= 1; return m },
-				"cut":      func(m []byte) []byte { return m[:l.frames[bad]+20] },
-			} {
-				message := alter(slices.Clone(l.message))
-				for _, workers := range []int{1, 2, 7} {
-					for _, d := range []decryptor{oneShot, reader("Read", asIs, 4096), reader("large Read", asIs, 1<<20), writerTo("WriteTo", asIs)} {
-						released, err := d.run(&esdk.Client{Concurrency: workers}, message, rawAES(t), nil)
-						require.Error(t, err)
+				plaintext := text(n)
+				message := encrypt(t, id, plaintext, opts)
+				of := byhand.Read(t, message)
+				early := n - int(of.Parts[len(of.Parts)-1].Length)
+				footer := len(of.Signed)
+				for at := footer + 2; at < len(message); at += 9 {
+					altered := slices.Clone(message)
+					altered[at] ^= 0x10
+					for _, d := range turn(decryptors, s+i+at/9) {
+						released, err := d.run(allowAll, altered, rawAES(t), nil)
+						require.ErrorIs(t, err, esdk.ErrSignature, d.name)
 						if d.name == oneShot.name {
 							require.Empty(t, released)
-							continue
+						} else {
+							require.Equal(t, string(plaintext[:early]), string(released), d.name)
 						}
-						require.Equal(t, bad*frame, len(released), "%s of frame %d, %s, %d goroutines: %v", name, bad, d.name, workers, err)
-						require.True(t, bytes.Equal(plaintext[:bad*frame], released))
 					}
 				}
-			}
+				// The footer has not arrived: all but the last frame is there.
+				r, w := io.Pipe()
+				go w.Write(message[:footer])
+				d, err := clientFor(id).NewDecryptReader(bg, r, rawAES(t), nil)
+				require.NoError(t, err)
+				got := make([]byte, early)
+				_, err = io.ReadFull(d, got)
+				require.NoError(t, err)
+				require.Equal(t, plaintext[:early], got)
+				w.CloseWithError(io.ErrClosedPipe)
+				m, err := d.Read(make([]byte, 10))
+				require.Zero(t, m)
+				require.ErrorIs(t, err, io.ErrClosedPipe)
+			})
 		}
 	}
 }
 
-// Messages that look like Base64 fail with an error that says so.
-func TestBase64InputIsNamed(t *testing.T) {
-	for _, prefix := range []string{"AYADeA==", "AgV4"} {
-		for _, d := range decryptors {
-			_, err := d.run(allowAll, []byte(prefix+"somethingthatislongenough"), rawAES(t), nil)
-			require.ErrorIs(t, err, format.ErrBase64, d.name)
+// What is given out before an error, and the error, are the same through Read
+// and through WriteTo and with any number of goroutines: all frames before the
+// bad one.
+func TestReleasedBytesDoNotDependOnConcurrency(t *testing.T) {
+	for s, id := range parallelSuites {
+		for _, of := range []struct {
+			frameLength, frames int
+			bad                 []int // places round those where goroutines work on frames: 123, 31 or one at a time
+		}{
+			{1000, 1500, []int{0, 1, 63, 64, 65, 122, 123, 124, 246, 700, 1499, 1500}},
+			{4096, 150, []int{0, 1, 15, 30, 31, 32, 46, 61, 62, 63, 77, 92, 93, 94, 108, 123, 124, 125, 139, 149, 150}},
+			{100_000, 12, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}},
+		} {
+			t.Run(fmt.Sprintf("%v/%d", id, of.frameLength), func(t *testing.T) {
+				t.Parallel()
+				plaintext := text(of.frameLength*of.frames + 5)
+				message := encrypt(t, id, plaintext, esdk.EncryptOptions{FrameLength: int64(of.frameLength)})
+				parts := byhand.Read(t, message).Parts
+				alterations := []struct {
+					name  string
+					alter func(m []byte, at int) []byte
+				}{
+					{"tag", func(m []byte, at int) []byte { m[at+30] ^= 1; return m }},
+					{"sequence", func(m []byte, at int) []byte { m[at+3] ^= 1; m[at+7] ^= 1; return m }}, // of a final frame as well
+					{"cut", func(m []byte, at int) []byte { return m[:at+20] }},
+				}
+				for i, bad := range of.bad {
+					for j, a := range turn(alterations, s+i) {
+						altered := a.alter(slices.Clone(message), parts[bad].At)
+						var first error
+						for k, workers := range []int{1, 2, 7} {
+							for _, d := range turn([]decryptor{
+								reader("Read", asIs, 4096), writerTo("WriteTo", asIs), oneShot, reader("large Read", asIs, 1<<20),
+								writerTo("WriteTo from short reads", func(r io.Reader) io.Reader { return &atMost{r, 5000} }),
+							}, i+j+k) {
+								where := fmt.Sprintf("%s of frame %d, %s, %d goroutines", a.name, bad, d.name, workers)
+								released, err := d.run(&esdk.Client{Concurrency: workers}, altered, rawAES(t), nil)
+								require.Error(t, err, where)
+								if first == nil {
+									first = err
+								}
+								require.Equal(t, first.Error(), err.Error(), where)
+								if d.name == oneShot.name {
+									require.Empty(t, released, where)
+									continue
+								}
+								require.Equal(t, bad*of.frameLength, len(released), where)
+								require.True(t, bytes.Equal(plaintext[:len(released)], released), where)
+							}
+						}
+					}
+				}
+			})
 		}
 	}
 }
+
+// atMost gives at most n bytes at once.
+type atMost struct {
+	r io.Reader
+	n int
+}
+
+func (a *atMost) Read(p []byte) (int, error) { return a.r.Read(p[:min(len(p), a.n)]) }

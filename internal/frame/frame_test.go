@@ -39,6 +39,7 @@ func text(n int) []byte {
 // Frames and digests are the same with any number of goroutines and however
 // the plaintext and the message are cut into calls.
 func TestFramesDoNotDependOnWorkers(t *testing.T) {
+	t.Parallel()
 	for _, frameLength := range []int{1000, 4096, 64 << 10, 100_000} {
 		whole := 1_200_000 / frameLength * frameLength
 		plaintext := text(whole + 7)

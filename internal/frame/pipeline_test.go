@@ -36,6 +36,7 @@ func TestSlotsOfHugeFrames(t *testing.T) {
 // Streams make the bytes that one call of Frames makes, and give the digest the
 // same, whatever their source is like and however many goroutines there are.
 func TestPipelineMakesTheSameBytes(t *testing.T) {
+	t.Parallel()
 	for _, frameLength := range []int{1000, 4096, 100_000, 1 << 20} {
 		whole := max(1_500_000/frameLength, 3) * frameLength
 		plaintext := text(whole)

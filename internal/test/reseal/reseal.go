@@ -9,15 +9,14 @@ package reseal
 
 import (
 	"bytes"
-	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/hkdf"
 	"encoding/binary"
 	"slices"
 
 	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/test/byhand"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/suite"
 )
@@ -67,7 +66,7 @@ func (s *Sealer) Message(message []byte) ([]byte, bool) {
 	if dataKey == nil {
 		return message, false
 	}
-	aead, commitKey := derive(h.suite, dataKey, h.messageID.of(message))
+	aead, commitKey := byhand.Keys(uint16(h.suite), dataKey, h.messageID.of(message))
 	out := slices.Clone(message[:h.size])
 	if s.Parts&Commitment != 0 {
 		copy(h.commitKey.of(out), commitKey)
@@ -99,7 +98,7 @@ func (s *Sealer) dataKey(message []byte, h *header) (dataKey, rewrapped []byte) 
 	if err != nil {
 		return nil, message
 	}
-	wrapping := gcm(s.Key)
+	wrapping := byhand.GCM(s.Key)
 	for _, e := range h.dataKeys {
 		info, ok := bytes.CutPrefix(e.info.of(message), []byte(s.Name))
 		if string(e.id.of(message)) != s.Namespace || !ok || len(info) != 8+suite.IVSize {
@@ -140,40 +139,24 @@ func (s *Sealer) headerTag(out []byte, h *header, aead cipher.AEAD) {
 // what is left, and whether that was a whole body. Numbers and lengths are taken
 // as they are: they are authenticated, right or wrong.
 func (s *Sealer) body(out, rest []byte, h *header, aead cipher.AEAD) (sealed, left []byte, whole bool) {
-	id := h.messageID.of(out)
+	id, frameLength := h.messageID.of(out), h.frameLength
+	if h.contentType == format.Unframed {
+		frameLength = 0
+	}
 	for {
-		kind, size, sequence, length := format.RegularFrame, 16, uint32(1), uint64(h.frameLength)
-		ivAt := 4
-		switch {
-		case h.contentType == format.Unframed:
-			if len(rest) < 20 {
-				return out, rest, false
-			}
-			kind, size, ivAt, length = format.SingleBlock, 20, 0, binary.BigEndian.Uint64(rest[12:])
-		case len(rest) < 16:
-			return out, rest, false
-		default:
-			if sequence = binary.BigEndian.Uint32(rest); sequence == 0xFFFFFFFF {
-				if len(rest) < 24 {
-					return out, rest, false
-				}
-				kind, size, ivAt = format.FinalFrame, 24, 8
-				sequence, length = binary.BigEndian.Uint32(rest[4:]), uint64(binary.BigEndian.Uint32(rest[20:]))
-			}
-		}
-		if length > uint64(len(rest)) || uint64(len(rest)-size) < length+suite.TagSize {
+		p, ok := byhand.ReadPartHeader(rest, frameLength)
+		if !ok || p.Length > uint64(len(rest)) || uint64(len(rest)-p.Size) < p.Length+suite.TagSize {
 			return out, rest, false
 		}
-		end := size + int(length)
+		end := p.Size + int(p.Length)
 		if s.Parts&BodyTags != 0 {
-			aad := format.AppendBodyAAD(nil, id, kind, sequence, length)
-			out = append(out, rest[:size]...)
-			out = aead.Seal(out, rest[ivAt:ivAt+suite.IVSize], rest[size:end], aad)
+			out = append(out, rest[:p.Size]...)
+			out = aead.Seal(out, p.IV, rest[p.Size:end], byhand.AAD(id, p.Content, p.Sequence, p.Length))
 		} else {
 			out = append(out, rest[:end+suite.TagSize]...)
 		}
 		rest = rest[end+suite.TagSize:]
-		if kind != format.RegularFrame {
+		if p.Content != byhand.Frame {
 			return out, rest, true
 		}
 	}
@@ -205,39 +188,6 @@ func afterFooter(rest []byte) []byte {
 		return nil
 	}
 	return rest[size:]
-}
-
-func gcm(key []byte) cipher.AEAD {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		panic(err) // the length is the test's
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		panic(err)
-	}
-	return aead
-}
-
-// derive returns what encrypts the message and the key that it commits to.
-//
-// It follows framework/transitive-requirements.md of the specification.
-func derive(id suite.ID, dataKey, messageID []byte) (cipher.AEAD, []byte) {
-	if id.KDF() == 0 {
-		return gcm(dataKey), nil
-	}
-	expand := func(salt []byte, info []byte, size int) []byte {
-		key, err := hkdf.Key(id.KDF().New, dataKey, salt, string(info), size)
-		if err != nil {
-			panic(err) // the sizes are the suite's
-		}
-		return key
-	}
-	number := binary.BigEndian.AppendUint16(nil, uint16(id))
-	if id.Committing() {
-		return gcm(expand(messageID, append(number, "DERIVEKEY"...), id.KeySize())), expand(messageID, []byte("COMMITKEY"), id.CommitKeySize())
-	}
-	return gcm(expand(nil, append(number, messageID...), id.KeySize())), nil
 }
 
 // signingKey returns a fixed key on the suite's curve, nil if it does not sign.

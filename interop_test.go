@@ -1,6 +1,7 @@
 package esdk_test
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -8,7 +9,10 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"flag"
+	"fmt"
 	"io"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
@@ -19,9 +23,13 @@ import (
 
 	"github.com/esdk-go/esdk"
 	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/test/vectors"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/suite"
 )
+
+// Messages that others wrote: other SDKs, earlier versions of this module, and
+// AWS, which published some to test with.
 
 // A peerMessage is an entry of a file in testdata/peers; see the README in testdata.
 type peerMessage struct {
@@ -125,7 +133,7 @@ func (m *peerMessage) suite(t *testing.T) suite.ID {
 // keys, in every way to decrypt.
 func TestPeerMessages(t *testing.T) {
 	keys := peerKeys(t)
-	for _, m := range peerMessages(t, "messages.json") {
+	for i, m := range peerMessages(t, "messages.json") {
 		t.Run(m.Name, func(t *testing.T) {
 			t.Parallel()
 			id := m.suite(t)
@@ -134,13 +142,13 @@ func TestPeerMessages(t *testing.T) {
 				require.ErrorIs(t, err, esdk.ErrFrameTooLong)
 				t.Skip("such frames cannot be addressed on this system")
 			}
-			for _, name := range m.Keys {
+			for k, name := range m.Keys {
 				require.Contains(t, keys, name)
 				ways := decryptors
 				if strings.HasPrefix(name, "rsa") { // it takes long on some systems
 					ways = fewDecryptors
 				}
-				for _, d := range ways {
+				for _, d := range turn(ways, i+k) {
 					plaintext, err := d.run(clientFor(id), m.Message, keys[name], m.options())
 					require.NoError(t, err, "%s, %s", name, d.name)
 					require.Len(t, plaintext, m.Length)
@@ -179,11 +187,11 @@ var peerErrors = map[string]error{
 func TestAlteredPeerMessages(t *testing.T) {
 	keys := peerKeys(t)
 	seen := map[string]bool{}
-	for _, m := range peerMessages(t, "altered.json") {
+	for i, m := range peerMessages(t, "altered.json") {
 		seen[m.Error] = true
 		t.Run(m.Name, func(t *testing.T) {
 			t.Parallel()
-			for _, d := range decryptors {
+			for _, d := range turn(decryptors, i) {
 				_, err := d.run(allowAll, m.Message, keys[m.Keys[0]], m.options())
 				require.Error(t, err, d.name)
 				require.True(t, strings.HasPrefix(err.Error(), "esdk: "), err)
@@ -202,4 +210,161 @@ func TestAlteredPeerMessages(t *testing.T) {
 		require.True(t, seen[class], class)
 	}
 	require.True(t, seen["key"])
+}
+
+var update = flag.Bool("update", false, "add missing messages to testdata/messages.json")
+
+// A storedMessage is an entry of testdata/messages.json; see the README there.
+type storedMessage struct {
+	Name        string            `json:"name"`
+	Suite       string            `json:"suite"`
+	FrameLength int64             `json:"frameLength"`
+	Context     map[string]string `json:"context,omitempty"`
+	Required    []string          `json:"required,omitempty"`
+	Keys        int               `json:"keys"`
+	Plaintext   []byte            `json:"plaintext"`
+	Message     []byte            `json:"message"`
+}
+
+func storedKeys(t *testing.T, n int) []keyprovider.MasterKeyProvider {
+	t.Helper()
+	var keys []keyprovider.MasterKeyProvider
+	for i := range n {
+		p, err := keyprovider.NewRawAES("esdk testdata", fmt.Sprint("key ", i), bytes.Repeat([]byte{byte(i)}, 32))
+		require.NoError(t, err)
+		keys = append(keys, p)
+	}
+	return keys
+}
+
+// Messages that earlier versions of this module made still decrypt.
+func TestStoredMessages(t *testing.T) {
+	const name = "testdata/messages.json"
+	b, err := os.ReadFile(name)
+	require.NoError(t, err)
+	var messages []storedMessage
+	require.NoError(t, json.Unmarshal(b, &messages))
+	if *update {
+		messages = addStored(t, messages)
+		b, err := json.MarshalIndent(messages, "", "\t")
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(name, append(b, '\n'), 0o644))
+	}
+	require.NotEmpty(t, messages)
+	for i, m := range messages {
+		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel()
+			id, err := suite.Parse(m.Suite)
+			require.NoError(t, err)
+			for k, p := range storedKeys(t, m.Keys) {
+				for _, d := range turn(decryptors, i+k) {
+					plaintext, err := d.run(clientFor(id), m.Message, p, &esdk.DecryptOptions{EncryptionContext: m.Context})
+					require.NoError(t, err, d.name)
+					require.Equal(t, string(m.Plaintext), string(plaintext))
+				}
+			}
+			checkMessage(t, m.Message, id, len(m.Plaintext), uint32(m.FrameLength))
+		})
+	}
+}
+
+// addStored adds the messages that are missing.
+func addStored(t *testing.T, messages []storedMessage) []storedMessage {
+	t.Helper()
+	have := map[string]bool{}
+	for _, m := range messages {
+		have[m.Name] = true
+	}
+	for i, id := range suite.All() {
+		for _, frameLength := range []int64{0, 16, 4096} {
+			for _, required := range [][]string{nil, {"tenant"}} {
+				m := storedMessage{
+					Name:        fmt.Sprintf("%04x/frame=%d/required=%d", uint16(id), frameLength, len(required)),
+					Suite:       fmt.Sprintf("%04x", uint16(id)),
+					FrameLength: frameLength, Required: required, Keys: 1 + i%3, Plaintext: text(8 * (i % 6)),
+				}
+				if required != nil || i%2 == 0 {
+					m.Context = map[string]string{"tenant": "t-1", "größe": "ß"}
+				}
+				if have[m.Name] {
+					continue
+				}
+				keys := storedKeys(t, m.Keys)
+				p, err := keyprovider.Multi(keys[0], keys[1:]...)
+				require.NoError(t, err)
+				m.Message, _, err = clientFor(id).Encrypt(bg, m.Plaintext, p, &esdk.EncryptOptions{
+					Suite: id, FrameLength: frameLength, Unframed: frameLength == 0, EncryptionContext: m.Context, RequiredContextKeys: required})
+				require.NoError(t, err)
+				messages = append(messages, m)
+			}
+		}
+	}
+	return messages
+}
+
+// Every published message under raw keys decrypts, in every way.
+func TestVectorRawKeys(t *testing.T) {
+	seen := 0
+	for i, m := range vectors.NetMessages(t) {
+		if m.KMS() {
+			continue // package format parses them; the keys are AWS's
+		}
+		seen++
+		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel()
+			opts := &esdk.DecryptOptions{EncryptionContext: m.EncryptionContext}
+			for _, d := range turn(decryptors, i) {
+				plaintext, err := d.run(allowAll, m.Ciphertext, m.Provider(t), opts)
+				require.NoError(t, err, d.name)
+				require.Equal(t, m.Plaintext, plaintext, d.name)
+			}
+			_, header, err := allowAll.Decrypt(t.Context(), m.Ciphertext, m.Provider(t), opts)
+			require.NoError(t, err)
+			for k, v := range m.EncryptionContext {
+				require.Equal(t, v, header.EncryptionContext[k])
+			}
+			if m.CMM == "Default" || len(m.EncryptionContext) == 0 {
+				_, _, err := allowAll.Decrypt(t.Context(), m.Ciphertext, m.Provider(t), nil)
+				require.NoError(t, err, "the whole context is stored")
+				return
+			}
+			_, _, err = allowAll.Decrypt(t.Context(), m.Ciphertext, m.Provider(t), nil)
+			require.Error(t, err, "a pair that is not stored must be given")
+			wrong := maps.Clone(m.EncryptionContext)
+			for k := range wrong {
+				wrong[k] += "x"
+			}
+			_, _, err = allowAll.Decrypt(t.Context(), m.Ciphertext, m.Provider(t), &esdk.DecryptOptions{EncryptionContext: wrong})
+			require.Error(t, err)
+		})
+	}
+	require.Equal(t, 99, seen)
+}
+
+// Every published message with key commitment decrypts, in every way, but for
+// those that commit to another key.
+func TestVectorCommitment(t *testing.T) {
+	for i, m := range vectors.Commitment(t) {
+		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel()
+			for _, d := range turn(decryptors, i) {
+				plaintext, err := d.run(&esdk.Client{}, m.Ciphertext, dataKey(m.DataKey), nil)
+				if m.BadCommitment {
+					require.ErrorIs(t, err, esdk.ErrKeyCommitment, d.name)
+					require.Empty(t, plaintext, d.name)
+					continue
+				}
+				require.NoError(t, err, d.name)
+				require.Equal(t, string(m.Plaintext), string(plaintext), d.name)
+			}
+			if m.BadCommitment {
+				return
+			}
+			_, header, err := esdk.Decrypt(t.Context(), m.Ciphertext, dataKey(m.DataKey), nil)
+			require.NoError(t, err)
+			require.Equal(t, m.EncryptionContext, header.EncryptionContext)
+			require.Equal(t, m.CommitKey, header.CommitKey)
+			require.Equal(t, m.MessageID, header.MessageID)
+		})
+	}
 }
