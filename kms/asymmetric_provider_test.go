@@ -1,6 +1,7 @@
 package kms_test
 
 import (
+	"bytes"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -345,17 +346,22 @@ func TestProviderECDHRefusesAKeyOfAnotherUsageOrCurve(t *testing.T) {
 	requireCause(t, encryptErr(t.Context(), p), &kms.KeyError{Op: "DeriveSharedSecret", KeyID: rsaKey}, new(*types.InvalidKeyUsageException))
 }
 
-func TestProviderAsymmetricWorksInsideMulti(t *testing.T) {
+func TestProvidersWorkInsideMulti(t *testing.T) {
 	t.Parallel()
 	e := newRSAEndpoint(t)
-	rsaARN, rsaPub := e.arn, e.pub
+	key := e.createKey(t, "us-east-1")
 	eccARN, _ := e.createECCKey(t, "us-east-1", ecdh.P256())
 	bob, bobPub := e.createECCKey(t, "eu-west-1", ecdh.P256())
-	all, err := keyprovider.Multi(strict(t, e.options(), e.createKey(t, "us-east-1")),
-		newRSA(t, rsaARN, rsaPub, kms.OAEPSHA256, e.options()), newECDHStatic(t, eccARN, nil, bobPub, e.options()))
+	raw, err := keyprovider.NewRawAES("namespace", "name", bytes.Repeat([]byte{1}, 32))
+	require.NoError(t, err)
+	all, err := keyprovider.Multi(raw, strict(t, e.options(), key),
+		newRSA(t, e.arn, e.pub, kms.OAEPSHA256, e.options()), newECDHStatic(t, eccARN, nil, bobPub, e.options()))
 	require.NoError(t, err)
 	m := encryptUnsigned(t, all)
 	requireOpens(t, all, m, 0)
-	requireOpens(t, newRSA(t, rsaARN, nil, kms.OAEPSHA256, e.options()), m, 1)
-	requireOpens(t, newECDHDiscovery(t, bob, nil, e.options()), m, 2)
+	for i, p := range []keyprovider.MasterKeyProvider{
+		raw, strict(t, e.options(), key), newRSA(t, e.arn, nil, kms.OAEPSHA256, e.options()), newECDHDiscovery(t, bob, nil, e.options()),
+	} {
+		requireOpens(t, p, m, i)
+	}
 }

@@ -6,17 +6,14 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/stretchr/testify/require"
 
-	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/kms"
 	"github.com/esdk-go/esdk/kms/kmstest"
-	"github.com/esdk-go/esdk/suite"
 )
 
 func TestNewECDHRefusesWhatCannotWork(t *testing.T) {
@@ -143,50 +140,4 @@ func TestNewECDHChecksTheResponseOfGetPublicKey(t *testing.T) {
 	p, err := kms.NewECDHDiscovery(ctx, arn, opts)
 	require.Nil(t, p)
 	require.ErrorIs(t, err, context.Canceled)
-}
-
-func TestAsymmetricProvidersPrintWithoutCredentials(t *testing.T) {
-	t.Parallel()
-	opts := &kms.Options{GrantTokens: []string{"secret token"}, ClientFor: clientFor}
-	pub := eccKey(t, ecdh.P256()).PublicKey()
-	r := newRSA(t, key1, &rsaKey().PublicKey, kms.OAEPSHA1, opts)
-	static, discovery := newECDHStatic(t, key1, pub, pub, opts), newECDHDiscovery(t, key1, pub, opts)
-	for want, p := range map[string]interface {
-		keyprovider.MasterKeyProvider
-		keyprovider.MasterKey
-		MarshalText() ([]byte, error)
-	}{
-		"AWS KMS RSA provider of " + key1:            r,
-		"AWS KMS ECDH provider of " + key1:           static,
-		"AWS KMS ECDH discovery provider of " + key1: discovery,
-	} {
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
-			require.Equal(t, want, fmt.Sprintf(verb, p))
-		}
-		text, err := p.MarshalText()
-		require.NoError(t, err)
-		require.Equal(t, want, string(text))
-	}
-	require.Equal(t, "AWS KMS RSA provider of "+key1, fmt.Sprintf("%+v", *r))
-	require.Equal(t, "AWS KMS ECDH provider of "+key1, fmt.Sprintf("%+v", *static))
-}
-
-func TestAsymmetricProvidersThatWereNotMadeByAConstructorFail(t *testing.T) {
-	t.Parallel()
-	req := &keyprovider.Request{Suite: suite.AES256GCM}
-	for _, p := range []interface {
-		keyprovider.MasterKeyProvider
-		keyprovider.MasterKey
-	}{new(kms.RSA), new(kms.ECDH)} {
-		keys, err := p.MasterKeys(t.Context(), req)
-		require.Nil(t, keys)
-		require.ErrorContains(t, err, "not made by New")
-		_, err = p.GenerateDataKey(t.Context(), req)
-		require.ErrorContains(t, err, "not made by New")
-		_, err = p.EncryptDataKey(t.Context(), req, make([]byte, 32))
-		require.ErrorContains(t, err, "not made by New")
-		_, err = p.DecryptDataKey(t.Context(), req, []keyprovider.EncryptedDataKey{entryOf(key1)})
-		require.ErrorContains(t, err, "not made by New")
-		require.NotPanics(t, func() { _ = fmt.Sprint(p) })
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -19,6 +20,7 @@ import (
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/kms"
 	"github.com/esdk-go/esdk/kms/kmstest"
+	"github.com/esdk-go/esdk/suite"
 )
 
 const (
@@ -98,30 +100,53 @@ func TestNewDiscoveryRefusesWhatCannotWork(t *testing.T) {
 func TestProvidersPrintWithoutCredentials(t *testing.T) {
 	t.Parallel()
 	opts := &kms.Options{GrantTokens: []string{"secret token"}, ClientFor: clientFor}
+	pub := eccKey(t, ecdh.P256()).PublicKey()
 	p := strict(t, opts, key1)
 	d := discovery(t, &kms.DiscoveryFilter{Partition: "aws", Accounts: []string{"secret account"}}, opts)
+	r := newRSA(t, key1, &rsaKey().PublicKey, kms.OAEPSHA1, opts)
+	static := newECDHStatic(t, key1, pub, pub, opts)
 	keys, err := p.MasterKeys(t.Context(), &keyprovider.Request{})
 	require.NoError(t, err)
-	for _, v := range []any{p, *p, d, *d, strict(t, opts, key1, key2), keys[0], keys} {
-		text, err := json.Marshal(v)
-		require.NoError(t, err)
-		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
-			text = append(text, fmt.Sprintf(verb, v)...)
+	for want, values := range map[string][]any{
+		"AWS KMS provider of " + key1:                {p, *p},
+		"AWS KMS provider of 2 keys":                 {strict(t, opts, key1, key2)},
+		"AWS KMS key " + key1:                        {keys[0]},
+		"AWS KMS discovery provider":                 {d, *d},
+		"AWS KMS RSA provider of " + key1:            {r, *r},
+		"AWS KMS ECDH provider of " + key1:           {static, *static},
+		"AWS KMS ECDH discovery provider of " + key1: {newECDHDiscovery(t, key1, pub, opts)},
+	} {
+		for _, v := range values {
+			for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x", "%d"} {
+				require.Equal(t, want, fmt.Sprintf(verb, v))
+			}
+			text, err := json.Marshal(v)
+			require.NoError(t, err)
+			require.Equal(t, strconv.Quote(want), string(text))
 		}
-		require.NotContains(t, string(text), "secret")
-		require.NotContains(t, string(text), "0x")
 	}
-	require.Equal(t, "AWS KMS provider of "+key1, fmt.Sprint(p))
-	require.Equal(t, "AWS KMS discovery provider", fmt.Sprint(d))
-	require.Equal(t, "AWS KMS key "+key1, fmt.Sprint(keys[0]))
+	require.Equal(t, "[AWS KMS key "+key1+"]", fmt.Sprintf("%+v", keys))
 }
 
 func TestProvidersThatWereNotMadeByAConstructorFail(t *testing.T) {
 	t.Parallel()
-	for _, p := range []keyprovider.MasterKeyProvider{new(kms.Provider), new(kms.Discovery)} {
-		_, err := p.DecryptDataKey(t.Context(), &keyprovider.Request{}, []keyprovider.EncryptedDataKey{entryOf(key1)})
+	req := &keyprovider.Request{Suite: suite.AES256GCM}
+	for _, p := range []keyprovider.MasterKeyProvider{new(kms.Provider), new(kms.Discovery), new(kms.RSA), new(kms.ECDH)} {
+		_, err := p.DecryptDataKey(t.Context(), req, []keyprovider.EncryptedDataKey{entryOf(key1)})
 		require.ErrorContains(t, err, "not made by New")
 		require.Error(t, encryptErr(t.Context(), p))
+		require.NotPanics(t, func() { _ = fmt.Sprint(p) })
+		k, ok := p.(keyprovider.MasterKey)
+		if !ok {
+			continue
+		}
+		keys, err := p.MasterKeys(t.Context(), req)
+		require.Nil(t, keys)
+		require.ErrorContains(t, err, "not made by New")
+		_, err = k.GenerateDataKey(t.Context(), req)
+		require.ErrorContains(t, err, "not made by New")
+		_, err = k.EncryptDataKey(t.Context(), req, make([]byte, 32))
+		require.ErrorContains(t, err, "not made by New")
 	}
 }
 

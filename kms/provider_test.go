@@ -76,20 +76,6 @@ func TestProviderOpensMessagesOfEverySuiteWithAnyOfItsKeys(t *testing.T) {
 	}
 }
 
-func TestProviderWorksInsideMulti(t *testing.T) {
-	t.Parallel()
-	e := newEndpoint(t)
-	key := e.createKey(t, "us-east-1")
-	raw, err := keyprovider.NewRawAES("namespace", "name", make([]byte, 32))
-	require.NoError(t, err)
-	p, err := keyprovider.Multi(raw, strict(t, e.options(), key))
-	require.NoError(t, err)
-	m := encrypt(t, p)
-	requireOpens(t, strict(t, e.options(), key), m, 1)
-	requireOpens(t, raw, m, 0)
-	requireOpens(t, p, m, 0)
-}
-
 func TestProviderEncryptsUnderAnyIdentifierButDecryptsByKeyARNOnly(t *testing.T) {
 	t.Parallel()
 	e := newEndpoint(t)
