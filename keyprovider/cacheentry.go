@@ -8,6 +8,7 @@ import (
 
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/internal/cache"
+	"github.com/esdk-go/esdk/internal/provider"
 )
 
 // An encryptionCall is a request for encryption materials to a [Cache]: what
@@ -162,7 +163,7 @@ func (m *DecryptionMaterials) clone() DecryptionMaterials {
 	c.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
 	c.DataKey = bytes.Clone(m.DataKey)
 	if m.OpenedBy != nil {
-		c.OpenedBy = &EncryptedDataKey{ProviderID: m.OpenedBy.ProviderID, ProviderInfo: bytes.Clone(m.OpenedBy.ProviderInfo), Ciphertext: bytes.Clone(m.OpenedBy.Ciphertext)}
+		c.OpenedBy = &provider.CloneDataKeys([]EncryptedDataKey{*m.OpenedBy})[0]
 	}
 	return c
 }
