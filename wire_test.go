@@ -34,8 +34,9 @@ func TestWrittenMessagesOpenByHand(t *testing.T) {
 					}
 					p := keyprovider.MasterKeyProvider(rawAES(t))
 					if i%2 == 1 {
-						p, err = keyprovider.Multi(p, other)
+						both, err := keyprovider.Multi(p, other)
 						require.NoError(t, err)
+						p = both
 					}
 					opts := &esdk.EncryptOptions{Suite: id, FrameLength: int64(frame), Unframed: frame == 0}
 					if i > 0 {
