@@ -256,7 +256,7 @@ func (r *encrypted) resume() {
 // It fails if key is nil or is not a point on its curve.
 func EncodePublicKey(key *ecdsa.PublicKey) (string, error) {
 	if key == nil || key.Curve == nil || key.X == nil || key.Y == nil {
-		return "", errors.New("nil or incomplete ECDSA public key")
+		return "", errors.New("incomplete ECDSA public key")
 	}
 	point, err := key.Bytes() // 4, x, y
 	if err != nil {
