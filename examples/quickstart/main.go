@@ -61,22 +61,21 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 
-	before, err1 := describe(file)
-	between, err2 := describe(message)
-	after, err3 := describe(decrypted)
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return err
+	var seen []string
+	for _, name := range []string{file, message, decrypted} {
+		s, err := describe(name)
+		if err != nil {
+			return err
+		}
+		seen = append(seen, s)
 	}
-	if before != after {
-		return fmt.Errorf("%s has %s, but what was decrypted has %s: did the file change?", file, before, after)
+	if seen[0] != seen[2] {
+		return fmt.Errorf("%s has %s, but what was decrypted has %s: did the file change?", file, seen[0], seen[2])
 	}
-	fmt.Fprintf(stdout, "file       %s\n", before)
-	fmt.Fprintf(stdout, "message    %s\n", between)
-	fmt.Fprintf(stdout, "decrypted  %s\n", after)
-	fmt.Fprintf(stdout, "suite      %v\n", header.Suite)
-	fmt.Fprintf(stdout, "context    %q, authenticated but not secret\n", header.UserContext())
-	fmt.Fprintf(stdout, "data key   wrapped by %q\n", header.EncryptedDataKeys[0].ProviderID)
-	return nil
+	_, err = fmt.Fprintf(stdout, "file       %s\nmessage    %s\ndecrypted  %s\nsuite      %v\n"+
+		"context    %q, authenticated but not secret\ndata key   wrapped by %q\n",
+		seen[0], seen[1], seen[2], header.Suite, header.UserContext(), header.OpenedBy.ProviderID)
+	return err
 }
 
 // describe returns the size and a hash of the file.
