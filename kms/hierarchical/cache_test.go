@@ -309,7 +309,13 @@ func TestStatsCount(t *testing.T) {
 		p := newProvider(t, s, hierarchical.Options{MaxAge: time.Minute, GracePeriod: 10 * time.Second, CacheStore: store})
 		key := make(chan *keyprovider.DataKey, 3)
 		for range 3 {
-			go func() { key <- generated(t, p, nil) }()
+			go func() {
+				k, err := p.GenerateDataKey(t.Context(), requestFor(nil))
+				if err != nil {
+					t.Error(err)
+				}
+				key <- k
+			}()
 		}
 		synctest.Wait()
 		require.Equal(t, hierarchical.Stats{Misses: 1, InFlight: 1}, p.Stats())
