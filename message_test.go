@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/test/vectors"
 	"github.com/esdk-go/esdk/suite"
 )
 
@@ -34,6 +36,26 @@ func TestDerivedKeysAreCleared(t *testing.T) {
 		zero, err := newGCM(make([]byte, id.KeySize()))
 		require.NoError(t, err)
 		require.NotEqual(t, zero.Seal(nil, zeroIV[:], nil, nil), aead.Seal(nil, zeroIV[:], nil, nil))
+	}
+}
+
+// Published data keys derive to the published commit keys, and to keys that open
+// the headers: zeros too, which decryption refuses.
+func TestVectorDerivation(t *testing.T) {
+	for _, m := range vectors.Commitment(t) {
+		h, err := format.ReadHeader(bytes.NewReader(m.Ciphertext), 0)
+		require.NoError(t, err)
+		aead, commitKey, err := deriveKeys(h.Suite, bytes.Clone(m.DataKey), h.MessageID)
+		require.NoError(t, err)
+		require.Equal(t, m.BadCommitment, !bytes.Equal(commitKey, h.CommitKey), m.Name)
+		if m.BadCommitment {
+			continue
+		}
+		require.Equal(t, m.CommitKey, commitKey, m.Name)
+		raw, err := h.AppendBinary(nil)
+		require.NoError(t, err)
+		_, err = aead.Open(nil, zeroIV[:], h.Tag, raw[:len(raw)-len(h.Tag)])
+		require.NoError(t, err, m.Name)
 	}
 }
 
