@@ -134,7 +134,7 @@ func TestAsymmetricProvidersKeepTheirClient(t *testing.T) {
 	ephemeral, err := keyprovider.NewRawECDHEphemeral(eccPublic)
 	require.NoError(t, err)
 	discovery := newECDHDiscovery(t, eccARN, eccPublic, opts)
-	s.Intercept(func(kmstest.Call) *kmstest.Reply { return &kmstest.Reply{Error: "DisabledException"} })
+	s.Intercept(func(context.Context, kmstest.Call) *kmstest.Reply { return &kmstest.Reply{Error: "DisabledException"} })
 	for _, test := range []struct{ writer, reader keyprovider.MasterKeyProvider }{
 		{newRSA(t, rsaARN, rsaPublic, kms.OAEPSHA1, opts), newRSA(t, rsaARN, nil, kms.OAEPSHA1, opts)},
 		{ephemeral, discovery},
@@ -168,7 +168,7 @@ func TestTheErrorOfADoneContextIsThatOfDecryption(t *testing.T) {
 			m := encryptUnsigned(t, test.writer)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			s.Intercept(func(kmstest.Call) *kmstest.Reply {
+			s.Intercept(func(context.Context, kmstest.Call) *kmstest.Reply {
 				cancel()
 				return &kmstest.Reply{Error: "DisabledException"}
 			})
