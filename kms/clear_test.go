@@ -148,7 +148,7 @@ func TestAsymmetricProvidersKeepTheirClient(t *testing.T) {
 }
 
 // Both before a call and if it ends during one, and be it for the last entry,
-// what a done context says is the error itself, not one more cause.
+// the error is that of the context, with what it ended, and not one more cause.
 func TestTheErrorOfADoneContextIsThatOfDecryption(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -175,11 +175,14 @@ func TestTheErrorOfADoneContextIsThatOfDecryption(t *testing.T) {
 			defer s.Intercept(nil)
 			got, err := test.reader.DecryptDataKey(ctx, request(m), m.EncryptedDataKeys)
 			require.Nil(t, got)
-			require.Equal(t, context.Canceled, err)
+			require.ErrorIs(t, err, context.Canceled)
+			var failure *kms.KeyError
+			require.ErrorAs(t, err, &failure)
+			require.NotContains(t, err.Error(), "DisabledException")
 			foreign := []keyprovider.EncryptedDataKey{{ProviderID: "other"}}
 			got, err = test.reader.DecryptDataKey(ctx, request(m), foreign)
 			require.Nil(t, got)
-			require.Equal(t, context.Canceled, err)
+			require.ErrorIs(t, err, context.Canceled)
 		})
 	}
 }

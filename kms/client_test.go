@@ -1,6 +1,7 @@
 package kms_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -172,7 +173,7 @@ var errPanic = errors.New("panic")
 
 // willing is a client that decrypts everything.
 var willing = stub{decrypt: func(_ context.Context, in *awskms.DecryptInput) (*awskms.DecryptOutput, error) {
-	return &awskms.DecryptOutput{KeyId: in.KeyId, Plaintext: make([]byte, 16)}, nil
+	return &awskms.DecryptOutput{KeyId: in.KeyId, Plaintext: bytes.Repeat([]byte{1}, 16)}, nil
 }}
 
 func TestCallsThatWaitForAClientOutliveTheOneThatMakesIt(t *testing.T) {

@@ -1,6 +1,7 @@
 package kms_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdh"
 	"crypto/rand"
@@ -207,7 +208,7 @@ func TestECDHAnotherSecretDoesNotOpen(t *testing.T) {
 	arn, pub := e.createECCKey(t, "eu-west-1", ecdh.P256())
 	m := ecdhByHand(t, eccKey(t, ecdh.P256()), pub, "aws-kms-ecdh")
 	s.Intercept(func(context.Context, kmstest.Call) *kmstest.Reply {
-		return &kmstest.Reply{KeyID: arn, SharedSecret: make([]byte, 32), KeyAgreementAlgorithm: "ECDH"}
+		return &kmstest.Reply{KeyID: arn, SharedSecret: bytes.Repeat([]byte{1}, 32), KeyAgreementAlgorithm: "ECDH"}
 	})
 	require.ErrorContains(t, refusal(t, newECDHDiscovery(t, arn, pub, e.options()), m), "not wrapped for this key agreement")
 }

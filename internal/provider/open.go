@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -21,13 +22,14 @@ type Unwrap func(ctx context.Context) (plaintext []byte, err error)
 
 // Open returns the first data key that opens, and its encrypted form, which is
 // a copy of that in keys. It tries those that match in their order. Once ctx is
-// done it returns ctx's error; if no data key opens, a *[Failure]. The name is
-// that of the provider, for the error if none matches.
+// done it returns an error that wraps ctx's and names the entry that it came to;
+// if no data key opens, a *[Failure]. The name is that of the provider, for the
+// error if none matches.
 func Open(ctx context.Context, name string, keys []format.EncryptedDataKey, match Match) (plaintext []byte, edk format.EncryptedDataKey, err error) {
 	var failed causes
 	for i := range keys {
 		if err := ctx.Err(); err != nil {
-			return nil, format.EncryptedDataKey{}, err
+			return nil, format.EncryptedDataKey{}, &cause{i, keys[i].ProviderID, err}
 		}
 		unwrap, err := match(&keys[i])
 		switch {
@@ -41,8 +43,8 @@ func Open(ctx context.Context, name string, keys []format.EncryptedDataKey, matc
 		if err == nil {
 			return plaintext, keys[i], nil
 		}
-		if ctx.Err() != nil {
-			return nil, format.EncryptedDataKey{}, ctx.Err()
+		if done := ctx.Err(); done != nil {
+			return nil, format.EncryptedDataKey{}, &cause{i, keys[i].ProviderID, Ended(done, err)}
 		}
 		failed.try(i, &keys[i], err)
 	}
@@ -118,3 +120,13 @@ func (e *cause) Error() string {
 }
 
 func (e *cause) Unwrap() error { return e.err }
+
+// Ended returns the error of an operation that ended because its ctx was done,
+// given the error of ctx and that of the operation: the latter if it says what
+// ctx ended.
+func Ended(ctxErr, err error) error {
+	if errors.Is(err, ctxErr) {
+		return err
+	}
+	return ctxErr
+}

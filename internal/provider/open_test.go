@@ -89,7 +89,8 @@ func TestOpenEndsWithTheContext(t *testing.T) {
 			return nil, errors.New("the call was given up")
 		}, nil
 	})
-	require.Equal(t, context.Canceled, err)
+	require.ErrorIs(t, err, context.Canceled)
+	require.EqualError(t, err, `encrypted data key 1 ("a"): context canceled`, "which entry it came to")
 	require.Equal(t, 1, calls)
 
 	foreign := 0
@@ -99,7 +100,7 @@ func TestOpenEndsWithTheContext(t *testing.T) {
 		cancel()
 		return nil, nil
 	})
-	require.Equal(t, context.Canceled, err)
+	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, 1, foreign)
 }
 
