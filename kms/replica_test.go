@@ -112,9 +112,10 @@ func TestEntriesThatAreNoKeysOfReplicasAreSkipped(t *testing.T) {
 func TestDiscoveryOfReplicasCallsNothingThatItsFilterForbids(t *testing.T) {
 	t.Parallel()
 	r := newReplicas(t)
+	_, err := kms.NewDiscovery(t.Context(), &kms.DiscoveryFilter{Partition: "aws-cn", Accounts: []string{kmstest.Account}}, r.options())
+	require.EqualError(t, err, `kms: multi-Region discovery: Region eu-west-1 is of partition aws, not of "aws-cn"`)
 	for what, filter := range map[string]*kms.DiscoveryFilter{
-		"partition": {Partition: "aws-cn", Accounts: []string{kmstest.Account}},
-		"account":   {Partition: "aws", Accounts: []string{kmstest.Account + "0"}},
+		"account": {Partition: "aws", Accounts: []string{kmstest.Account + "0"}},
 	} {
 		err := refusal(t, discovery(t, filter, r.options()), r.m)
 		require.ErrorIs(t, err, keyprovider.ErrNoMatch)

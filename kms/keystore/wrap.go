@@ -26,7 +26,8 @@ func (s *Store) keyFor(r *record) (string, error) {
 	case err != nil:
 		return "", err
 	case s.info.Discovery && s.info.MultiRegion && stored.MultiRegion():
-		return stored.In(s.info.Region).String(), nil
+		replica, err := stored.Replica(s.info.Region)
+		return replica.String(), err
 	case s.info.Discovery:
 		return stored.String(), nil
 	case s.key.Matches(stored, s.info.MultiRegion):
