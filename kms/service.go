@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/internal/provider"
@@ -199,6 +200,10 @@ func (s *service) decrypt(ctx context.Context, key arn.ARN, req *keyprovider.Req
 			GrantTokens:       s.grantTokens,
 		}, s.userAgent)
 	})
+	var invalid *types.InvalidCiphertextException // its message is empty
+	if errors.As(err, &invalid) {
+		err = fmt.Errorf("the ciphertext was altered, or encrypted with another encryption context than the request's (%s): %w", provider.ContextKeys(req.EncryptionContext), err)
+	}
 	if err != nil {
 		return nil, &KeyError{"Decrypt", id, err}
 	}

@@ -37,6 +37,7 @@ func Open(ctx context.Context, name string, keys []format.EncryptedDataKey, matc
 			failed.skip(i, &keys[i], err)
 			continue
 		case unwrap == nil:
+			failed.pass(&keys[i])
 			continue
 		}
 		plaintext, err := unwrap(ctx)
@@ -76,8 +77,10 @@ func (e *Failure) Error() string {
 // causes collects why a provider opened no encrypted data key.
 type causes struct {
 	tried   []error
-	skipped []error // the first maxCauses
-	more    int     // skipped ones beyond those
+	skipped []error                    // the first maxCauses
+	more    int                        // skipped ones beyond those
+	foreign []*format.EncryptedDataKey // the first maxNamed of other providers
+	others  int                        // those beyond
 }
 
 // try records that the entry at index i was tried in vain.
@@ -94,11 +97,26 @@ func (c *causes) skip(i int, edk *format.EncryptedDataKey, err error) {
 	c.skipped = append(c.skipped, &cause{i, edk.ProviderID, fmt.Errorf("skipped: %w", err)})
 }
 
-// of is the failure of the provider called name.
+// pass records that an entry is another provider's.
+func (c *causes) pass(edk *format.EncryptedDataKey) {
+	if len(c.foreign) == maxNamed {
+		c.others++
+		return
+	}
+	c.foreign = append(c.foreign, edk)
+}
+
+// of is the failure of the provider called name. If no entry was tried, it says
+// what the message has instead; the entries that were skipped have causes of
+// their own.
 func (c *causes) of(name string) *Failure {
 	all := c.tried
 	if len(all) == 0 {
-		all = append(all, fmt.Errorf("%s: %w", name, ErrNoMatch))
+		err := fmt.Errorf("%s: %w", name, ErrNoMatch)
+		if len(c.foreign) > 0 {
+			err = fmt.Errorf("%w; the message has %s", err, describe(c.foreign, c.others))
+		}
+		all = append(all, err)
 	}
 	all = append(all, c.skipped...)
 	if c.more > 0 {

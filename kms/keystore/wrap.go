@@ -7,6 +7,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/kms/internal/arn"
@@ -63,7 +64,7 @@ func (s *Store) generate(ctx context.Context, r *record) error {
 func (s *Store) reEncrypt(ctx context.Context, from, to *record) ([]byte, error) {
 	key := s.key.String()
 	out, err := callKMS(ctx, s, "ReEncrypt", key, func(ctx context.Context) (*awskms.ReEncryptOutput, error) {
-		return s.kms.ReEncrypt(ctx, &awskms.ReEncryptInput{
+		out, err := s.kms.ReEncrypt(ctx, &awskms.ReEncryptInput{
 			SourceKeyId:                  aws.String(key),
 			SourceEncryptionContext:      from.context(s.info.LogicalName),
 			CiphertextBlob:               from.enc,
@@ -71,6 +72,7 @@ func (s *Store) reEncrypt(ctx context.Context, from, to *record) ([]byte, error)
 			DestinationEncryptionContext: to.context(s.info.LogicalName),
 			GrantTokens:                  s.info.GrantTokens,
 		}, s.kmsCall)
+		return out, s.refused(err)
 	}, func(out *awskms.ReEncryptOutput) error {
 		return errors.Join(checkKey(out.SourceKeyId, key), checkKey(out.KeyId, key), checkBlob(out.CiphertextBlob))
 	})
@@ -87,12 +89,13 @@ func (s *Store) decrypt(ctx context.Context, r *record) ([]byte, error) {
 		return nil, err
 	}
 	out, err := callKMS(ctx, s, "Decrypt", key, func(ctx context.Context) (*awskms.DecryptOutput, error) {
-		return s.kms.Decrypt(ctx, &awskms.DecryptInput{
+		out, err := s.kms.Decrypt(ctx, &awskms.DecryptInput{
 			KeyId:             aws.String(key),
 			CiphertextBlob:    r.enc,
 			EncryptionContext: r.context(s.info.LogicalName),
 			GrantTokens:       s.info.GrantTokens,
 		}, s.kmsCall)
+		return out, s.refused(err)
 	}, func(out *awskms.DecryptOutput) error {
 		err := checkKey(out.KeyId, key)
 		if err == nil && len(out.Plaintext) != keySize {
@@ -110,6 +113,16 @@ func (s *Store) decrypt(ctx context.Context, r *record) ([]byte, error) {
 		return nil, err
 	}
 	return out.Plaintext, nil
+}
+
+// refused adds to the error of a call with a record's ciphertext what KMS does
+// not say: the message of its InvalidCiphertextException is empty.
+func (s *Store) refused(err error) error {
+	var invalid *types.InvalidCiphertextException
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	return fmt.Errorf("the item was altered, or written under another logical name than %.100q: %w", s.info.LogicalName, err)
 }
 
 // checkKey checks that a response is of the key that was asked for.
