@@ -11,6 +11,7 @@ import (
 
 	"github.com/esdk-go/esdk"
 	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/suite"
 )
 
 func ExampleNewRawAES() {
@@ -212,7 +213,10 @@ func ExampleDecryptError() {
 		}
 		return p
 	}
-	message, _, err := esdk.Encrypt(context.Background(), nil, newKey(), nil)
+	message, _, err := esdk.Encrypt(context.Background(), nil, newKey(), &esdk.EncryptOptions{
+		EncryptionContext: map[string]string{"tenant": "1"},
+		Suite:             suite.AES256GCMHKDFSHA512CommitKey,
+	})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -225,5 +229,5 @@ func ExampleDecryptError() {
 		}
 	}
 	// Output:
-	// encrypted data key 1 ("my app"): not wrapped under this key and encryption context, or altered
+	// encrypted data key 1 ("my app"): not wrapped under this key and encryption context (keys "tenant"), or altered
 }

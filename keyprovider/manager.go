@@ -202,15 +202,20 @@ func encryptWith(ctx context.Context, keys []MasterKey, m *EncryptionMaterials, 
 			if err != nil {
 				cancel(err)
 			}
-			r.edk, r.returned = edk, true
+			r.edk, r.err, r.returned = edk, err, true
 		})
 	}
 	wg.Wait()
 	for i := range results {
 		results[i].resume()
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
+	if done := ctx.Err(); done != nil {
+		for i := range results {
+			if errors.Is(results[i].err, done) {
+				return nil, results[i].err // it says what ctx ended
+			}
+		}
+		return nil, done
 	}
 	if err := context.Cause(all); err != nil {
 		return nil, err
@@ -225,6 +230,7 @@ func encryptWith(ctx context.Context, keys []MasterKey, m *EncryptionMaterials, 
 // encrypted is what became of a master key's call on a goroutine of its own.
 type encrypted struct {
 	edk      EncryptedDataKey
+	err      error
 	returned bool
 	ended    bool // neither returned nor panicked: by runtime.Goexit
 	panicked any

@@ -347,7 +347,9 @@ func TestTheErrorOfADoneContextIsThatOfTheFurtherKeys(t *testing.T) {
 	})
 	materials, err := keyprovider.Materials(p).EncryptionMaterials(ctx, &keyprovider.EncryptionRequest{Suite: id})
 	require.Nil(t, materials)
-	require.Equal(t, context.Canceled, err)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotErrorIs(t, err, errBroken)
+	require.EqualError(t, err, "master key 2: context canceled", "what it ended")
 }
 
 func TestAContextThatThePublicKeyMakesTooLongCallsNoProvider(t *testing.T) {

@@ -73,8 +73,8 @@ func (m *multi) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 		if err == nil {
 			return key, nil
 		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+		if done := ctx.Err(); done != nil {
+			return nil, provider.Ended(done, err)
 		}
 		var failure *DecryptError
 		switch {

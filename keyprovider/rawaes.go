@@ -112,14 +112,12 @@ func (k RawAES) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 		return func(context.Context) ([]byte, error) {
 			plaintext, err := k.aead().Open(nil, sizes[8:], edk.Ciphertext, aad)
 			if err != nil {
-				return nil, errUnwrapAES
+				return nil, fmt.Errorf("not wrapped under this key and encryption context (%s), or altered", provider.ContextKeys(req.EncryptionContext))
 			}
 			return plaintext, nil
 		}, nil
 	}))
 }
-
-var errUnwrapAES = errors.New("not wrapped under this key and encryption context, or altered")
 
 // aad returns the data that is authenticated with the wrapped data key.
 func (k RawAES) aad(req *Request) ([]byte, error) {

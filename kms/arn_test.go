@@ -60,7 +60,7 @@ func TestMultiRegionKeysMatchWhateverTheirRegion(t *testing.T) {
 		{otherARN, replicaARN, true, false},
 		{singleARN, strings.Replace(singleARN, "us-east-1", "us-west-2", 1), false, false},
 		{singleARN, otherARN, false, false},
-		{replicaARN, strings.Replace(otherARN, "aws:", "aws-cn:", 1), false, false},
+		{replicaARN, strings.Replace(otherARN, "aws:kms:us-east-1", "aws-cn:kms:cn-north-1", 1), false, false},
 		{replicaARN, strings.Replace(otherARN, "2222222222222", "1", 1), false, false},
 		{replicaARN, otherARN + "0", false, false},
 		{"mrk-4321abcd12ab34cd56ef1234567890ab", otherARN, false, false},
@@ -114,7 +114,7 @@ func FuzzParseKeyID(f *testing.F) {
 			require.Equal(t, s, a.String())
 			require.True(t, arn.ValidRegion(a.Region))
 			require.True(t, arn.Printable(s))
-			again, err := arn.Parse(a.In(a.Region).String())
+			again, err := a.Replica(a.Region)
 			require.NoError(t, err)
 			require.Equal(t, a, again)
 		} else {
@@ -138,7 +138,13 @@ func FuzzParseKeyID(f *testing.F) {
 		require.True(t, id.matches(key, true))
 		if b, err := arn.ParseKey(other); err == nil && b != key {
 			require.False(t, id.matches(b, false))
-			require.Equal(t, key.MultiRegion() && b.In(key.Region) == key, id.matches(b, true))
+			require.Equal(t, key.MultiRegion() && sameBut(b, key.Region) == key, id.matches(b, true))
 		}
 	})
+}
+
+// sameBut returns a with another Region.
+func sameBut(a arn.ARN, region string) arn.ARN {
+	a.Region = region
+	return a
 }

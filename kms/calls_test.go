@@ -32,7 +32,7 @@ func TestEncryptingGeneratesOnceAndEncryptsUnderTheOtherKeysAtTheSameTime(t *tes
 		keys := createKeys(s, n)
 		var together sync.WaitGroup // all calls of Encrypt are under way at some time
 		together.Add(n - 1)
-		s.Intercept(func(call kmstest.Call) *kmstest.Reply {
+		s.Intercept(func(_ context.Context, call kmstest.Call) *kmstest.Reply {
 			if call.Op == "Encrypt" {
 				together.Done()
 				together.Wait()

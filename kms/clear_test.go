@@ -134,7 +134,7 @@ func TestAsymmetricProvidersKeepTheirClient(t *testing.T) {
 	ephemeral, err := keyprovider.NewRawECDHEphemeral(eccPublic)
 	require.NoError(t, err)
 	discovery := newECDHDiscovery(t, eccARN, eccPublic, opts)
-	s.Intercept(func(kmstest.Call) *kmstest.Reply { return &kmstest.Reply{Error: "DisabledException"} })
+	s.Intercept(func(context.Context, kmstest.Call) *kmstest.Reply { return &kmstest.Reply{Error: "DisabledException"} })
 	for _, test := range []struct{ writer, reader keyprovider.MasterKeyProvider }{
 		{newRSA(t, rsaARN, rsaPublic, kms.OAEPSHA1, opts), newRSA(t, rsaARN, nil, kms.OAEPSHA1, opts)},
 		{ephemeral, discovery},
@@ -148,7 +148,7 @@ func TestAsymmetricProvidersKeepTheirClient(t *testing.T) {
 }
 
 // Both before a call and if it ends during one, and be it for the last entry,
-// what a done context says is the error itself, not one more cause.
+// the error is that of the context, with what it ended, and not one more cause.
 func TestTheErrorOfADoneContextIsThatOfDecryption(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
@@ -168,18 +168,21 @@ func TestTheErrorOfADoneContextIsThatOfDecryption(t *testing.T) {
 			m := encryptUnsigned(t, test.writer)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			s.Intercept(func(kmstest.Call) *kmstest.Reply {
+			s.Intercept(func(context.Context, kmstest.Call) *kmstest.Reply {
 				cancel()
 				return &kmstest.Reply{Error: "DisabledException"}
 			})
 			defer s.Intercept(nil)
 			got, err := test.reader.DecryptDataKey(ctx, request(m), m.EncryptedDataKeys)
 			require.Nil(t, got)
-			require.Equal(t, context.Canceled, err)
+			require.ErrorIs(t, err, context.Canceled)
+			var failure *kms.KeyError
+			require.ErrorAs(t, err, &failure)
+			require.NotContains(t, err.Error(), "DisabledException")
 			foreign := []keyprovider.EncryptedDataKey{{ProviderID: "other"}}
 			got, err = test.reader.DecryptDataKey(ctx, request(m), foreign)
 			require.Nil(t, got)
-			require.Equal(t, context.Canceled, err)
+			require.ErrorIs(t, err, context.Canceled)
 		})
 	}
 }

@@ -1,6 +1,7 @@
 package kms_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"strings"
@@ -43,17 +44,17 @@ func TestClientsOfRegionsThatMessagesNameAreKeptOnlyOnceACallSucceeded(t *testin
 	good := encrypt(t, strict(t, &kms.Options{Config: s.Config()}, s.CreateKey("us-east-1")))
 	r := &regions{inner: s}
 	p := discovery(t, nil, &kms.Options{ClientFor: r.clientFor})
-	bad := entries(entryOf(strings.Replace(key1, "us-east-1", "hostile-1", 1)), entryOf(strings.Replace(key1, "us-east-1", "hostile-2", 1)), entryOf(key1))
+	bad := entries(entryOf(strings.Replace(key1, "us-east-1", "us-hostile-1", 1)), entryOf(strings.Replace(key1, "us-east-1", "us-hostile-2", 1)), entryOf(key1))
 	for range 2 {
 		refusal(t, p, bad)
 	}
-	require.Equal(t, []string{"hostile-1", "hostile-2", "us-east-1", "hostile-1", "hostile-2", "us-east-1"}, r.asked)
+	require.Equal(t, []string{"us-hostile-1", "us-hostile-2", "us-east-1", "us-hostile-1", "us-hostile-2", "us-east-1"}, r.asked)
 
 	r.asked = nil
 	requireOpens(t, p, good, 0)
 	refusal(t, p, bad)
 	requireOpens(t, p, good, 0)
-	require.Equal(t, []string{"us-east-1", "hostile-1", "hostile-2"}, r.asked)
+	require.Equal(t, []string{"us-east-1", "us-hostile-1", "us-hostile-2"}, r.asked)
 }
 
 func TestAClientThatPanicsIsNotKept(t *testing.T) {
@@ -172,7 +173,7 @@ var errPanic = errors.New("panic")
 
 // willing is a client that decrypts everything.
 var willing = stub{decrypt: func(_ context.Context, in *awskms.DecryptInput) (*awskms.DecryptOutput, error) {
-	return &awskms.DecryptOutput{KeyId: in.KeyId, Plaintext: make([]byte, 16)}, nil
+	return &awskms.DecryptOutput{KeyId: in.KeyId, Plaintext: bytes.Repeat([]byte{1}, 16)}, nil
 }}
 
 func TestCallsThatWaitForAClientOutliveTheOneThatMakesIt(t *testing.T) {

@@ -22,7 +22,8 @@ type Discovery struct {
 }
 
 // A DiscoveryFilter limits which KMS keys a [Discovery] uses. Partition and
-// Accounts are required, unless AnyAccount is set.
+// Accounts are required, unless AnyAccount is set. An ARN whose Region is not one
+// of its partition is never used.
 type DiscoveryFilter struct {
 	Partition string   // such as "aws", "aws-cn" or "aws-us-gov"
 	Accounts  []string // IDs of the accounts that own the keys
@@ -69,6 +70,9 @@ func NewDiscovery(ctx context.Context, filter *DiscoveryFilter, opts *Options) (
 		if s.region == "" {
 			return nil, errors.New("kms: multi-Region discovery needs a Region, and neither Options.Region nor the AWS configuration has one")
 		}
+		if err := arn.CheckRegion(filter.Partition, s.region); err != nil && !filter.AnyAccount {
+			return nil, fmt.Errorf("kms: multi-Region discovery: %w", err)
+		}
 		if filter.Regions != nil && !slices.Contains(filter.Regions, s.region) {
 			return nil, fmt.Errorf("kms: multi-Region discovery in %s, which DiscoveryFilter.Regions does not allow", s.region)
 		}
@@ -96,6 +100,12 @@ func (f *DiscoveryFilter) check() error {
 	for _, region := range f.Regions {
 		if !arn.ValidRegion(region) {
 			return fmt.Errorf("DiscoveryFilter.Regions: %q is not a Region", region)
+		}
+		if f.AnyAccount {
+			continue
+		}
+		if err := arn.CheckRegion(f.Partition, region); err != nil {
+			return fmt.Errorf("DiscoveryFilter.Regions: %w", err)
 		}
 	}
 	return nil
@@ -129,7 +139,11 @@ func (d *Discovery) DecryptDataKey(ctx context.Context, req *keyprovider.Request
 // choose returns the key to call for an entry under the stored key.
 func (d *Discovery) choose(stored arn.ARN) (arn.ARN, error) {
 	if d.multiRegion && stored.MultiRegion() {
-		stored = stored.In(d.service.region)
+		replica, err := stored.Replica(d.service.region)
+		if err != nil {
+			return arn.ARN{}, err
+		}
+		stored = replica
 	}
 	return stored, d.filter.allows(stored)
 }

@@ -198,7 +198,9 @@ func (p ECDH) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys
 			return nil, nil
 		}
 		with, err := p.fits(req, edk)
-		if err != nil {
+		if errors.Is(err, keywrap.ErrOtherCurve) {
+			return nil, nil
+		} else if err != nil {
 			return nil, err
 		}
 		return func(ctx context.Context) ([]byte, error) { return p.unwrap(ctx, with, serialised, edk.Ciphertext) }, nil
@@ -214,9 +216,9 @@ func (p ECDH) fits(req *keyprovider.Request, edk *keyprovider.EncryptedDataKey) 
 	want := keywrap.AgreementOverhead + req.Suite.KeySize()
 	switch {
 	case p.peer == nil && !bytes.Equal(with.Recipient, p.own):
-		err = errors.New("it is for another recipient")
+		err = fmt.Errorf("it is for another recipient, %.8x, not %.8x", with.Recipient, p.own)
 	case p.peer != nil && !with.Between(p.own, p.agreement.Recipient):
-		err = errors.New("it is not between the provider's two parties")
+		err = fmt.Errorf("it is not between the provider's two parties, %.8x and %.8x, but between %.8x and %.8x", p.own, p.agreement.Recipient, with.Sender, with.Recipient)
 	case len(edk.Ciphertext) != want:
 		err = fmt.Errorf("ciphertext of %d bytes; a wrapped data key of %v has %d", len(edk.Ciphertext), req.Suite, want)
 	}

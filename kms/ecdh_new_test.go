@@ -116,7 +116,7 @@ func TestNewECDHChecksTheResponseOfGetPublicKey(t *testing.T) {
 	} {
 		reply := good
 		test.change(&reply)
-		s.Intercept(func(kmstest.Call) *kmstest.Reply { return &reply })
+		s.Intercept(func(context.Context, kmstest.Call) *kmstest.Reply { return &reply })
 		static, err := kms.NewECDHStatic(t.Context(), arn, peer, opts)
 		discovery, err2 := kms.NewECDHDiscovery(t.Context(), arn, opts)
 		if test.want == "" {

@@ -1,6 +1,7 @@
 package kms_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdh"
 	"crypto/rand"
@@ -182,7 +183,7 @@ func TestECDHWrongResponsesFailEncryptionAndAreCausesOfDecryption(t *testing.T) 
 	} {
 		reply := good
 		change(&reply)
-		s.Intercept(func(kmstest.Call) *kmstest.Reply { return &reply })
+		s.Intercept(func(context.Context, kmstest.Call) *kmstest.Reply { return &reply })
 		if want == "" {
 			encrypt(t, static)
 			requireOpens(t, static, m, 0)
@@ -206,8 +207,8 @@ func TestECDHAnotherSecretDoesNotOpen(t *testing.T) {
 	e := &endpoint{s.Config(), s}
 	arn, pub := e.createECCKey(t, "eu-west-1", ecdh.P256())
 	m := ecdhByHand(t, eccKey(t, ecdh.P256()), pub, "aws-kms-ecdh")
-	s.Intercept(func(kmstest.Call) *kmstest.Reply {
-		return &kmstest.Reply{KeyID: arn, SharedSecret: make([]byte, 32), KeyAgreementAlgorithm: "ECDH"}
+	s.Intercept(func(context.Context, kmstest.Call) *kmstest.Reply {
+		return &kmstest.Reply{KeyID: arn, SharedSecret: bytes.Repeat([]byte{1}, 32), KeyAgreementAlgorithm: "ECDH"}
 	})
 	require.ErrorContains(t, refusal(t, newECDHDiscovery(t, arn, pub, e.options()), m), "not wrapped for this key agreement")
 }
@@ -251,7 +252,7 @@ func TestECDHAFailedDerivationLeavesTheNextEntry(t *testing.T) {
 	m := ecdhByHand(t, priv, pub, "aws-kms-ecdh")
 	m.EncryptedDataKeys = append(ecdhByHand(t, denied, pub, "aws-kms-ecdh").EncryptedDataKeys, m.EncryptedDataKeys...)
 	der := string(derOf(t, denied.PublicKey()))
-	s.Intercept(func(call kmstest.Call) *kmstest.Reply {
+	s.Intercept(func(_ context.Context, call kmstest.Call) *kmstest.Reply {
 		if string(call.PublicKey) == der {
 			return &kmstest.Reply{Error: "ValidationException"}
 		}
@@ -356,7 +357,7 @@ func TestECDHFaults(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	m.EncryptedDataKeys = append(m.EncryptedDataKeys, m.EncryptedDataKeys...)
 	s.ResetCalls()
-	s.Intercept(func(kmstest.Call) *kmstest.Reply {
+	s.Intercept(func(context.Context, kmstest.Call) *kmstest.Reply {
 		cancel()
 		return &kmstest.Reply{Error: "DisabledException"}
 	})

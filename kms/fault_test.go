@@ -90,7 +90,7 @@ func TestWrongResponsesToEncryptFail(t *testing.T) {
 		reply := good
 		test.change(&reply)
 		for _, op := range []string{"GenerateDataKey", "Encrypt"} {
-			s.Intercept(func(call kmstest.Call) *kmstest.Reply {
+			s.Intercept(func(_ context.Context, call kmstest.Call) *kmstest.Reply {
 				if call.Op == op {
 					return &reply
 				}
@@ -115,7 +115,7 @@ func TestWrongResponsesToEncryptFail(t *testing.T) {
 	for _, size := range []int{0, 16, 31, 33} {
 		reply := good
 		reply.Plaintext = make([]byte, size)
-		s.Intercept(func(kmstest.Call) *kmstest.Reply { return &reply })
+		s.Intercept(func(context.Context, kmstest.Call) *kmstest.Reply { return &reply })
 		err := encryptErr(t.Context(), strict(t, opts, key))
 		require.ErrorContains(t, err, "bytes; ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY_ECDSA_P384 needs 32")
 		var failure *kms.KeyError
@@ -140,7 +140,7 @@ func TestWrongResponsesToDecryptAreCauses(t *testing.T) {
 		"KMSInternalException":                              {Error: "KMSInternalException", Status: http.StatusInternalServerError},
 		"StatusCode: 404":                                   {KeyID: keys[0], Plaintext: m.DataKey, Status: http.StatusNotFound},
 	} {
-		s.Intercept(func(call kmstest.Call) *kmstest.Reply {
+		s.Intercept(func(_ context.Context, call kmstest.Call) *kmstest.Reply {
 			if call.KeyID == keys[0] {
 				return &reply
 			}
@@ -193,7 +193,7 @@ func TestACancelledContextStopsBetweenEntries(t *testing.T) {
 	for _, p := range []keyprovider.MasterKeyProvider{strict(t, opts, keys...), discovery(t, nil, opts)} {
 		ctx, cancel := context.WithCancel(t.Context())
 		s.ResetCalls()
-		s.Intercept(func(call kmstest.Call) *kmstest.Reply {
+		s.Intercept(func(_ context.Context, call kmstest.Call) *kmstest.Reply {
 			if call.KeyID == keys[1] {
 				cancel()
 			}

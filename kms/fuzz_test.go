@@ -20,8 +20,28 @@ import (
 // text that names a host: said once more, in another way than arn.go does.
 var keyARN = regexp.MustCompile(`^arn:([!-9;-~]+):kms:([a-z0-9-]{1,63}):([!-9;-~]+):key/[!-9;-~]+$`)
 
+// partitions has what the Regions of partitions look like; of aws are those that
+// are of no other.
+var partitions = map[string]*regexp.Regexp{
+	"aws-cn": regexp.MustCompile(`^cn-`), "aws-us-gov": regexp.MustCompile(`^us-gov-`), "aws-iso": regexp.MustCompile(`^us-iso-`),
+	"aws-iso-b": regexp.MustCompile(`^us-isob-`), "aws-iso-e": regexp.MustCompile(`^eu-isoe-`), "aws-iso-f": regexp.MustCompile(`^us-isof-`),
+	"aws-eusc": regexp.MustCompile(`^eusc-`), "aws": regexp.MustCompile(`^[a-z]{2}-[a-z]+-[0-9]+$`),
+}
+
 // isKeyARN reports whether s can be the ARN of a key.
-func isKeyARN(s string) bool { return len(s) <= 2048 && keyARN.MatchString(s) }
+func isKeyARN(s string) bool {
+	parts := keyARN.FindStringSubmatch(s)
+	if len(s) > 2048 || parts == nil || !regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`).MatchString(parts[2]) {
+		return false
+	}
+	of := ""
+	for partition, pattern := range partitions {
+		if (of == "" || of == "aws") && pattern.MatchString(parts[2]) {
+			of = partition
+		}
+	}
+	return of == parts[1] || of == "" && partitions[parts[1]] == nil
+}
 
 // A responder is KMS, or what has taken its place, with the same answer to
 // everything. It keeps what it was asked for.
@@ -107,6 +127,10 @@ func (r *responder) named() string {
 	return *r.key
 }
 
+func someKey(n int) []byte { return bytes.Repeat([]byte{1}, n) }
+
+func isZero(b []byte) bool { return bytes.Equal(b, make([]byte, len(b))) }
+
 // addResponses adds seeds: each kind of identifier with the key that it could
 // name and others, and data keys of all lengths that suites have.
 func addResponses(f *testing.F, add func(flags uint8, id, key string, plaintext []byte)) {
@@ -114,15 +138,16 @@ func addResponses(f *testing.F, add func(flags uint8, id, key string, plaintext 
 	for _, id := range []string{key1, idOf(key1), "alias/a", "arn:aws:kms:us-east-1:111122223333:alias/a", mrk1, idOf(mrk1)} {
 		for _, key := range []string{key1, key2, mrk1, mrk2, id, idOf(key1), "", strings.Replace(key1, "aws", "aws-cn", 1)} {
 			for _, flags := range []uint8{0, multi} {
-				add(flags, id, key, make([]byte, 32))
+				add(flags, id, key, someKey(32))
 			}
 		}
 	}
 	for _, flags := range []uint8{noKey, noKeyData, noBlob, fails, nothing} {
-		add(flags, key1, key1, make([]byte, 32))
+		add(flags, key1, key1, someKey(32))
 	}
+	add(0, key1, key1, make([]byte, 32))
 	for _, n := range []int{0, 16, 24, 33} {
-		add(0, key1, key1, make([]byte, n))
+		add(0, key1, key1, someKey(n))
 	}
 }
 
@@ -153,7 +178,7 @@ func FuzzGenerateResponse(f *testing.F) {
 		default:
 			ofKey = ofKey && strings.SplitN(r.named(), ":key/", 2)[1] == id
 		}
-		wantKey := answers && ofKey && len(r.plaintext) == req.Suite.KeySize()
+		wantKey := answers && ofKey && len(r.plaintext) == req.Suite.KeySize() && !isZero(r.plaintext)
 
 		edk, err := keys[0].EncryptDataKey(t.Context(), req, make([]byte, req.Suite.KeySize()))
 		require.Equal(t, answers && ofKey, err == nil, "%v", err)
@@ -272,7 +297,7 @@ func (r *responder) requireDecrypt(t *testing.T, p keyprovider.MasterKeyProvider
 		require.Equal(t, []string{strings.Split(asked, ":")[3]}, r.regions)
 	}
 	answers := r.err == nil && !r.empty
-	good := allowed && answers && r.named() == asked && len(r.plaintext) == req.Suite.KeySize()
+	good := allowed && answers && r.named() == asked && len(r.plaintext) == req.Suite.KeySize() && !isZero(r.plaintext)
 	require.Equal(t, good, err == nil, "%v", err)
 	if good {
 		require.Equal(t, edk, got.Encrypted)

@@ -31,7 +31,7 @@ func newKey(ctx context.Context, keyARN string, opts *Options) (key, error) {
 
 // callKey makes the call f of the operation for the key and lets check look at
 // its result. Errors are KeyErrors.
-func callKey[Output any](ctx context.Context, k key, op string, f func(API) (*Output, error), check func(*Output) error) (*Output, error) {
+func callKey[Output any](ctx context.Context, k key, op string, f func(context.Context, API) (*Output, error), check func(*Output) error) (*Output, error) {
 	out, err := call(ctx, k.service, k.arn.Region, f)
 	if err == nil {
 		err = check(out)

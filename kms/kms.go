@@ -86,6 +86,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
@@ -129,6 +130,13 @@ type Options struct {
 	// of New then decrypts with its own replica what any other replica encrypted.
 	// Discovery calls the replica in Region.
 	MultiRegion bool
+	// Timeout bounds each call to KMS: all its attempts, getting credentials, and
+	// the call of ClientFor that may precede it. A call that takes longer fails
+	// with a [KeyError] that wraps context.DeadlineExceeded, and decryption goes on
+	// with the message's next encrypted data key. ClientFor and its clients must
+	// return when their ctx is done: nothing stops those that do not. Zero means
+	// 10 seconds; negative means that only the caller's ctx ends a call.
+	Timeout time.Duration
 }
 
 // newService checks the options and returns the service that they describe.
@@ -148,6 +156,7 @@ func newService(ctx context.Context, opts *Options) (*service, error) {
 	s := &service{
 		region:      opts.Region,
 		grantTokens: slices.Clone(opts.GrantTokens),
+		timeout:     setup.TimeoutOf(opts.Timeout),
 		clientFor:   opts.ClientFor,
 		keep:        make(map[string]bool),
 		clients:     make(map[string]*client),

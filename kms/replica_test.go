@@ -1,6 +1,7 @@
 package kms_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 
@@ -72,7 +73,7 @@ func TestWrongResponsesOfReplicasAreCausesAndTheNextEntryIsTried(t *testing.T) {
 		"the response has a data key of 0 bytes":               {KeyID: r.here[0]},
 		"DisabledException":                                    {Error: "DisabledException"},
 	} {
-		r.server.Intercept(func(call kmstest.Call) *kmstest.Reply {
+		r.server.Intercept(func(_ context.Context, call kmstest.Call) *kmstest.Reply {
 			if call.KeyID == r.here[0] {
 				return &reply
 			}
@@ -83,7 +84,7 @@ func TestWrongResponsesOfReplicasAreCausesAndTheNextEntryIsTried(t *testing.T) {
 			require.ErrorContains(t, refusal(t, p, &first), want, name)
 		}
 	}
-	r.server.Intercept(func(kmstest.Call) *kmstest.Reply { return &kmstest.Reply{Error: "DisabledException"} })
+	r.server.Intercept(func(context.Context, kmstest.Call) *kmstest.Reply { return &kmstest.Reply{Error: "DisabledException"} })
 	for name, p := range r.providers(t) {
 		require.Len(t, refusal(t, p, r.m).Causes, 2, name)
 	}
@@ -111,9 +112,10 @@ func TestEntriesThatAreNoKeysOfReplicasAreSkipped(t *testing.T) {
 func TestDiscoveryOfReplicasCallsNothingThatItsFilterForbids(t *testing.T) {
 	t.Parallel()
 	r := newReplicas(t)
+	_, err := kms.NewDiscovery(t.Context(), &kms.DiscoveryFilter{Partition: "aws-cn", Accounts: []string{kmstest.Account}}, r.options())
+	require.EqualError(t, err, `kms: multi-Region discovery: Region eu-west-1 is of partition aws, not of "aws-cn"`)
 	for what, filter := range map[string]*kms.DiscoveryFilter{
-		"partition": {Partition: "aws-cn", Accounts: []string{kmstest.Account}},
-		"account":   {Partition: "aws", Accounts: []string{kmstest.Account + "0"}},
+		"account": {Partition: "aws", Accounts: []string{kmstest.Account + "0"}},
 	} {
 		err := refusal(t, discovery(t, filter, r.options()), r.m)
 		require.ErrorIs(t, err, keyprovider.ErrNoMatch)
@@ -156,7 +158,7 @@ func TestReplicasEncryptAsOtherKeysDo(t *testing.T) {
 			reply := good
 			reply.KeyID = r.here[i]
 			change(&reply)
-			r.server.Intercept(func(call kmstest.Call) *kmstest.Reply {
+			r.server.Intercept(func(_ context.Context, call kmstest.Call) *kmstest.Reply {
 				if call.Op == op {
 					return &reply
 				}

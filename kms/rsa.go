@@ -238,7 +238,7 @@ func (p RSA) fits(edk *keyprovider.EncryptedDataKey) error {
 
 // decrypt returns the data key that the ciphertext holds behind the digest.
 func (p RSA) decrypt(ctx context.Context, req *keyprovider.Request, digest, ciphertext []byte) ([]byte, error) {
-	out, err := callKey(ctx, p.key, "Decrypt", func(api API) (*awskms.DecryptOutput, error) {
+	out, err := callKey(ctx, p.key, "Decrypt", func(ctx context.Context, api API) (*awskms.DecryptOutput, error) {
 		return api.Decrypt(ctx, &awskms.DecryptInput{
 			KeyId:               aws.String(p.key.arn.String()),
 			CiphertextBlob:      ciphertext,
@@ -270,7 +270,10 @@ func (p RSA) checkDecrypted(out *awskms.DecryptOutput, req *keyprovider.Request,
 		return fmt.Errorf("the response has a plaintext of %d bytes; the context's hash and the data key of %v have %d", len(out.Plaintext), req.Suite, want)
 	}
 	if subtle.ConstantTimeCompare(out.Plaintext[:len(digest)], digest) != 1 {
-		return errors.New("encrypted with another encryption context")
+		return fmt.Errorf("encrypted with another encryption context than the request's (%s)", provider.ContextKeys(req.EncryptionContext))
+	}
+	if provider.IsZero(out.Plaintext[len(digest):]) {
+		return fmt.Errorf("the response has %w", provider.ErrZeroKey)
 	}
 	return nil
 }

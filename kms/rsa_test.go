@@ -234,7 +234,7 @@ func TestRSAWrongResponsesAreCausesAndTheNextEntryIsTried(t *testing.T) {
 		"encrypted with another encryption context":               {KeyID: arn, Plaintext: inside, EncryptionAlgorithm: "RSAES_OAEP_SHA_256"},
 		"InvalidCiphertextException":                              {Error: "InvalidCiphertextException"},
 	} {
-		s.Intercept(func(call kmstest.Call) *kmstest.Reply {
+		s.Intercept(func(_ context.Context, call kmstest.Call) *kmstest.Reply {
 			if bytes.Equal(call.CiphertextBlob, m.EncryptedDataKeys[0].Ciphertext) {
 				return &reply
 			}
@@ -322,7 +322,7 @@ func TestRSAFaults(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	m.EncryptedDataKeys = append(m.EncryptedDataKeys, m.EncryptedDataKeys...)
 	s.ResetCalls()
-	s.Intercept(func(kmstest.Call) *kmstest.Reply {
+	s.Intercept(func(context.Context, kmstest.Call) *kmstest.Reply {
 		cancel()
 		return &kmstest.Reply{Error: "DisabledException"}
 	})

@@ -5,15 +5,18 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/kms/internal/arn"
 	"github.com/esdk-go/esdk/kms/internal/datakey"
+	"github.com/esdk-go/esdk/kms/internal/setup"
 )
 
 // service is AWS KMS as one provider uses it: a client for each Region, and
@@ -21,6 +24,7 @@ import (
 type service struct {
 	region      string // of keys that name none; may be empty
 	grantTokens []string
+	timeout     setup.Timeout
 	userAgent   func(*awskms.Options)
 	clientFor   func(ctx context.Context, region string) (API, error)
 	keep        map[string]bool // Regions that keep their clients from the first call on
@@ -34,6 +38,7 @@ type service struct {
 // the map only once a call has succeeded: messages name these, and hostile ones
 // would fill the map.
 type client struct {
+	begun time.Time     // when a call began to make it
 	ready chan struct{} // closed when the fields below it are set
 	api   API
 	err   error
@@ -48,29 +53,42 @@ type client struct {
 func (s *service) acquire(ctx context.Context, region string) (*client, error) {
 	for {
 		s.mu.Lock()
-		c, exists := s.clients[region]
-		if !exists {
-			c = &client{ready: make(chan struct{}), kept: s.keep[region]}
+		c := s.clients[region]
+		mine := c == nil || c.overdue(s.timeout)
+		if mine {
+			c = &client{ready: make(chan struct{}), begun: time.Now(), kept: s.keep[region]}
 			s.clients[region] = c
 		}
 		c.users++
 		s.mu.Unlock()
-		if !exists {
+		if mine {
 			s.open(ctx, region, c)
-		}
-		select {
-		case <-c.ready:
-		case <-ctx.Done():
-			s.release(region, c, false)
-			return nil, ctx.Err()
+		} else {
+			select {
+			case <-c.ready:
+			case <-ctx.Done():
+				s.release(region, c, false)
+				return nil, fmt.Errorf("waited for the client for Region %s, which another call was making: %w", region, ctx.Err())
+			}
 		}
 		if c.err == nil {
 			return c, nil
 		}
 		s.release(region, c, false)
-		if !exists || !c.gone || ctx.Err() != nil {
+		if mine || !c.gone || ctx.Err() != nil {
 			return nil, c.err
 		}
+	}
+}
+
+// overdue reports whether the call that makes the client has taken so long that
+// nobody should wait for it any more: ClientFor takes no notice of its ctx.
+func (c *client) overdue(timeout setup.Timeout) bool {
+	select {
+	case <-c.ready:
+		return false
+	default:
+		return timeout > 0 && time.Since(c.begun) >= time.Duration(timeout)
 	}
 }
 
@@ -80,7 +98,9 @@ func (s *service) open(ctx context.Context, region string, c *client) {
 	defer func() {
 		if c.err != nil {
 			s.mu.Lock()
-			delete(s.clients, region) // so that the next call makes another
+			if s.clients[region] == c {
+				delete(s.clients, region) // so that the next call makes another
+			}
 			s.mu.Unlock()
 		}
 		close(c.ready)
@@ -106,30 +126,20 @@ func (s *service) release(region string, c *client, succeeded bool) {
 	}
 }
 
-// call lets f use the Region's client. Once ctx is done its error takes the
-// place of what the client says of it.
-func call[Output any](ctx context.Context, s *service, region string, f func(API) (*Output, error)) (*Output, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	c, err := s.acquire(ctx, region)
-	if err != nil {
-		return nil, err
-	}
-	succeeded := false
-	defer func() { s.release(region, c, succeeded) }() // also if the client panics
-	out, err := f(c.api)
-	if err == nil && out == nil {
-		err = errors.New("the client returned neither a result nor an error")
-	}
-	succeeded = err == nil
-	if err != nil {
-		if ctx.Err() != nil {
-			err = ctx.Err()
+// call makes the call f with the Region's client, within the timeout: see
+// setup.Call.
+func call[Output any](ctx context.Context, s *service, region string, f func(context.Context, API) (*Output, error)) (*Output, error) {
+	return setup.Call(ctx, s.timeout, func(ctx context.Context) (*Output, error) {
+		c, err := s.acquire(ctx, region)
+		if err != nil {
+			return nil, err
 		}
-		return nil, err
-	}
-	return out, nil
+		succeeded := false
+		defer func() { s.release(region, c, succeeded) }() // also if the client panics
+		out, err := f(ctx, c.api)
+		succeeded = err == nil && out != nil
+		return out, err
+	})
 }
 
 // generate returns a new data key under the key that id names.
@@ -137,7 +147,7 @@ func (s *service) generate(ctx context.Context, id keyID, req *keyprovider.Reque
 	if !req.Suite.Valid() {
 		return nil, fmt.Errorf("%w: %v", format.ErrUnsupportedSuite, req.Suite)
 	}
-	out, err := call(ctx, s, id.region, func(api API) (*awskms.GenerateDataKeyOutput, error) {
+	out, err := call(ctx, s, id.region, func(ctx context.Context, api API) (*awskms.GenerateDataKeyOutput, error) {
 		return api.GenerateDataKey(ctx, &awskms.GenerateDataKeyInput{
 			KeyId:             aws.String(id.text),
 			NumberOfBytes:     aws.Int32(int32(req.Suite.KeySize())),
@@ -150,7 +160,7 @@ func (s *service) generate(ctx context.Context, id keyID, req *keyprovider.Reque
 	}
 	edk, err := id.encryptedBy(out.KeyId, out.CiphertextBlob)
 	if err == nil {
-		err = checkLength(out.Plaintext, req)
+		err = checkDataKey(out.Plaintext, req)
 	}
 	if err != nil {
 		clear(out.Plaintext)
@@ -161,7 +171,7 @@ func (s *service) generate(ctx context.Context, id keyID, req *keyprovider.Reque
 
 // encrypt returns plaintext encrypted under the key that id names.
 func (s *service) encrypt(ctx context.Context, id keyID, req *keyprovider.Request, plaintext []byte) (keyprovider.EncryptedDataKey, error) {
-	out, err := call(ctx, s, id.region, func(api API) (*awskms.EncryptOutput, error) {
+	out, err := call(ctx, s, id.region, func(ctx context.Context, api API) (*awskms.EncryptOutput, error) {
 		return api.Encrypt(ctx, &awskms.EncryptInput{
 			KeyId:             aws.String(id.text),
 			Plaintext:         plaintext,
@@ -182,7 +192,7 @@ func (s *service) encrypt(ctx context.Context, id keyID, req *keyprovider.Reques
 // decrypt returns the data key in edk, decrypted by the given key.
 func (s *service) decrypt(ctx context.Context, key arn.ARN, req *keyprovider.Request, edk *keyprovider.EncryptedDataKey) ([]byte, error) {
 	id := key.String()
-	out, err := call(ctx, s, key.Region, func(api API) (*awskms.DecryptOutput, error) {
+	out, err := call(ctx, s, key.Region, func(ctx context.Context, api API) (*awskms.DecryptOutput, error) {
 		return api.Decrypt(ctx, &awskms.DecryptInput{
 			KeyId:             aws.String(id),
 			CiphertextBlob:    edk.Ciphertext,
@@ -190,13 +200,17 @@ func (s *service) decrypt(ctx context.Context, key arn.ARN, req *keyprovider.Req
 			GrantTokens:       s.grantTokens,
 		}, s.userAgent)
 	})
+	var invalid *types.InvalidCiphertextException // its message is empty
+	if errors.As(err, &invalid) {
+		err = fmt.Errorf("the ciphertext was altered, or encrypted with another encryption context than the request's (%s): %w", provider.ContextKeys(req.EncryptionContext), err)
+	}
 	if err != nil {
 		return nil, &KeyError{"Decrypt", id, err}
 	}
 	if by := aws.ToString(out.KeyId); by != id {
 		err = fmt.Errorf("the response is of another key, %.200q", by)
 	} else {
-		err = checkLength(out.Plaintext, req)
+		err = checkDataKey(out.Plaintext, req)
 	}
 	if err != nil {
 		clear(out.Plaintext)
@@ -228,10 +242,13 @@ func (s *service) decryptFirst(ctx context.Context, name string, req *keyprovide
 	})
 }
 
-// checkLength checks the length of a data key that KMS returned.
-func checkLength(plaintext []byte, req *keyprovider.Request) error {
+// checkDataKey checks a data key that KMS returned.
+func checkDataKey(plaintext []byte, req *keyprovider.Request) error {
 	if want := req.Suite.KeySize(); len(plaintext) != want || want == 0 {
 		return fmt.Errorf("the response has a data key of %d bytes; %v needs %d", len(plaintext), req.Suite, want)
+	}
+	if provider.IsZero(plaintext) {
+		return fmt.Errorf("the response has %w", provider.ErrZeroKey)
 	}
 	return nil
 }

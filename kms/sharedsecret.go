@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/esdk-go/esdk/internal/keywrap"
+	"github.com/esdk-go/esdk/internal/provider"
 )
 
 // A secretDeriver is what an ECDH calls beyond API.
@@ -29,7 +30,7 @@ type publicKeyGetter interface {
 // curve, agree on.
 func (k key) deriveSecret(ctx context.Context, curve ecdh.Curve, peer []byte) ([]byte, error) {
 	const op = "DeriveSharedSecret"
-	out, err := callKey(ctx, k, op, func(api API) (*awskms.DeriveSharedSecretOutput, error) {
+	out, err := callKey(ctx, k, op, func(ctx context.Context, api API) (*awskms.DeriveSharedSecretOutput, error) {
 		client, ok := api.(secretDeriver)
 		if !ok {
 			return nil, fmt.Errorf("the client of Options.ClientFor, a %T, has no method %s", api, op)
@@ -48,6 +49,9 @@ func (k key) deriveSecret(ctx context.Context, curve ecdh.Curve, peer []byte) ([
 		if want := keywrap.SecretSize(curve); err == nil && len(out.SharedSecret) != want {
 			err = fmt.Errorf("the response has a secret of %d bytes; those of %v have %d", len(out.SharedSecret), curve, want)
 		}
+		if err == nil && provider.IsZero(out.SharedSecret) {
+			err = errors.New("the response has a secret of zeros, as memory that was cleared")
+		}
 		if err != nil {
 			clear(out.SharedSecret)
 		}
@@ -62,7 +66,7 @@ func (k key) deriveSecret(ctx context.Context, curve ecdh.Curve, peer []byte) ([
 // getPublicKey returns the public key that KMS has of the key.
 func (k key) getPublicKey(ctx context.Context) (pub *ecdh.PublicKey, err error) {
 	const op = "GetPublicKey"
-	_, err = callKey(ctx, k, op, func(api API) (*awskms.GetPublicKeyOutput, error) {
+	_, err = callKey(ctx, k, op, func(ctx context.Context, api API) (*awskms.GetPublicKeyOutput, error) {
 		client, ok := api.(publicKeyGetter)
 		if !ok {
 			return nil, fmt.Errorf("the client of Options.ClientFor, a %T, has no method %s", api, op)

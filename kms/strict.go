@@ -64,10 +64,7 @@ func New(ctx context.Context, keyIDs []string, opts *Options) (*Provider, error)
 			return nil, fmt.Errorf("kms: %w", err)
 		}
 	}
-	p.redacted = provider.Redact("AWS KMS provider of %d keys", len(p.keys))
-	if len(p.keys) == 1 {
-		p.redacted = provider.Redact("AWS KMS provider of %s", p.keys[0].text)
-	}
+	p.redacted = provider.Redact("AWS KMS provider of %s", provider.List(keyIDs))
 	return p, nil
 }
 

@@ -2,6 +2,7 @@ package kms_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"maps"
 	"strings"
@@ -125,7 +126,7 @@ func (c *vectorCase) try(t *testing.T, s *kmstest.Server, m *vectors.Message) {
 	require.NotEmpty(t, stored)
 
 	s.ResetCalls()
-	s.Intercept(func(call kmstest.Call) *kmstest.Reply {
+	s.Intercept(func(_ context.Context, call kmstest.Call) *kmstest.Reply {
 		if call.KeyID == c.refused {
 			return &kmstest.Reply{Error: "DisabledException"}
 		}

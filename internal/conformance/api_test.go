@@ -219,7 +219,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		".":                        {"suite", "format", "internal/provider", "keyprovider", "internal/frame"},
 		"kms":                      {"suite", "format", "keyprovider", "internal/provider", "internal/keywrap", "kms/internal/arn", "kms/internal/datakey", "kms/internal/setup"},
 		"kms/hierarchical":         {"suite", "format", "keyprovider", "internal/provider", "internal/cache", "internal/keywrap", "kms/internal/datakey", "kms/internal/uuid"},
-		"kms/kmstest":              {"format", "kms/hierarchical", "kms/internal/uuid"},
+		"kms/kmstest":              {"format", "kms/hierarchical", "kms/internal/arn", "kms/internal/uuid"},
 		"kms/keystore":             {"kms", "kms/hierarchical", "internal/provider", "kms/internal/arn", "kms/internal/setup", "kms/internal/uuid"},
 	}
 	for path, may := range allowed {

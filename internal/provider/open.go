@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -21,13 +22,14 @@ type Unwrap func(ctx context.Context) (plaintext []byte, err error)
 
 // Open returns the first data key that opens, and its encrypted form, which is
 // a copy of that in keys. It tries those that match in their order. Once ctx is
-// done it returns ctx's error; if no data key opens, a *[Failure]. The name is
-// that of the provider, for the error if none matches.
+// done it returns an error that wraps ctx's and names the entry that it came to;
+// if no data key opens, a *[Failure]. The name is that of the provider, for the
+// error if none matches.
 func Open(ctx context.Context, name string, keys []format.EncryptedDataKey, match Match) (plaintext []byte, edk format.EncryptedDataKey, err error) {
 	var failed causes
 	for i := range keys {
 		if err := ctx.Err(); err != nil {
-			return nil, format.EncryptedDataKey{}, err
+			return nil, format.EncryptedDataKey{}, &cause{i, keys[i].ProviderID, err}
 		}
 		unwrap, err := match(&keys[i])
 		switch {
@@ -35,14 +37,15 @@ func Open(ctx context.Context, name string, keys []format.EncryptedDataKey, matc
 			failed.skip(i, &keys[i], err)
 			continue
 		case unwrap == nil:
+			failed.pass(&keys[i])
 			continue
 		}
 		plaintext, err := unwrap(ctx)
 		if err == nil {
 			return plaintext, keys[i], nil
 		}
-		if ctx.Err() != nil {
-			return nil, format.EncryptedDataKey{}, ctx.Err()
+		if done := ctx.Err(); done != nil {
+			return nil, format.EncryptedDataKey{}, &cause{i, keys[i].ProviderID, Ended(done, err)}
 		}
 		failed.try(i, &keys[i], err)
 	}
@@ -74,8 +77,10 @@ func (e *Failure) Error() string {
 // causes collects why a provider opened no encrypted data key.
 type causes struct {
 	tried   []error
-	skipped []error // the first maxCauses
-	more    int     // skipped ones beyond those
+	skipped []error                    // the first maxCauses
+	more    int                        // skipped ones beyond those
+	foreign []*format.EncryptedDataKey // the first maxNamed of other providers
+	others  int                        // those beyond
 }
 
 // try records that the entry at index i was tried in vain.
@@ -92,11 +97,26 @@ func (c *causes) skip(i int, edk *format.EncryptedDataKey, err error) {
 	c.skipped = append(c.skipped, &cause{i, edk.ProviderID, fmt.Errorf("skipped: %w", err)})
 }
 
-// of is the failure of the provider called name.
+// pass records that an entry is another provider's.
+func (c *causes) pass(edk *format.EncryptedDataKey) {
+	if len(c.foreign) == maxNamed {
+		c.others++
+		return
+	}
+	c.foreign = append(c.foreign, edk)
+}
+
+// of is the failure of the provider called name. If no entry was tried, it says
+// what the message has instead; the entries that were skipped have causes of
+// their own.
 func (c *causes) of(name string) *Failure {
 	all := c.tried
 	if len(all) == 0 {
-		all = append(all, fmt.Errorf("%s: %w", name, ErrNoMatch))
+		err := fmt.Errorf("%s: %w", name, ErrNoMatch)
+		if len(c.foreign) > 0 {
+			err = fmt.Errorf("%w; the message has %s", err, describe(c.foreign, c.others))
+		}
+		all = append(all, err)
 	}
 	all = append(all, c.skipped...)
 	if c.more > 0 {
@@ -118,3 +138,13 @@ func (e *cause) Error() string {
 }
 
 func (e *cause) Unwrap() error { return e.err }
+
+// Ended returns the error of an operation that ended because its ctx was done,
+// given the error of ctx and that of the operation: the latter if it says what
+// ctx ended.
+func Ended(ctxErr, err error) error {
+	if errors.Is(err, ctxErr) {
+		return err
+	}
+	return ctxErr
+}

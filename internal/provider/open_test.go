@@ -1,8 +1,11 @@
 package provider
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -89,7 +92,8 @@ func TestOpenEndsWithTheContext(t *testing.T) {
 			return nil, errors.New("the call was given up")
 		}, nil
 	})
-	require.Equal(t, context.Canceled, err)
+	require.ErrorIs(t, err, context.Canceled)
+	require.EqualError(t, err, `encrypted data key 1 ("a"): context canceled`, "which entry it came to")
 	require.Equal(t, 1, calls)
 
 	foreign := 0
@@ -99,7 +103,7 @@ func TestOpenEndsWithTheContext(t *testing.T) {
 		cancel()
 		return nil, nil
 	})
-	require.Equal(t, context.Canceled, err)
+	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, 1, foreign)
 }
 
@@ -123,4 +127,55 @@ func TestIsNilSeesPointersThatAreNil(t *testing.T) {
 	require.True(t, IsNil(map[string]int(nil)))
 	require.False(t, IsNil(new(int)))
 	require.False(t, IsNil(struct{}{}))
+}
+
+// Who looks for the right key is told what the message has: the first entries of
+// others, by provider ID and info.
+func TestNoMatchNamesTheEntriesOfOthers(t *testing.T) {
+	none := func(*format.EncryptedDataKey) (Unwrap, error) { return nil, nil }
+	point := bytes.Repeat([]byte{0xAB}, 33)
+	agreement := append([]byte{1, 0, 0, 0, 33}, append(append(bytes.Clone(point), 0, 0, 0, 33), bytes.Repeat([]byte{0xCD}, 33)...)...)
+	aes := append([]byte("DataKey"), append([]byte{0, 0, 0, 128, 0, 0, 0, 12}, make([]byte, 12)...)...)
+	for want, keys := range map[string][]format.EncryptedDataKey{
+		`"BC" "DataKey"`: {{ProviderID: "BC", ProviderInfo: aes}},
+		`"aws-kms" "arn:aws:kms:us-east-1:1:key/a"`:            {{ProviderID: "aws-kms", ProviderInfo: []byte("arn:aws:kms:us-east-1:1:key/a")}},
+		`"größe" "schlüssel \"1\""`:                            {{ProviderID: "größe", ProviderInfo: []byte(`schlüssel "1"`)}},
+		`"raw-ecdh" from cdcdcdcdcdcdcdcd to abababababababab`: {{ProviderID: "raw-ecdh", ProviderInfo: agreement}},
+		`"a\n" with 0 bytes of provider info`:                  {{ProviderID: "a\n"}},
+		`"a" with 2 bytes of provider info`:                    {{ProviderID: "a", ProviderInfo: []byte{'b', '\n'}}},
+		`"a" with 1 bytes of provider info`:                    {{ProviderID: "a", ProviderInfo: []byte{0xFF}}},
+		`"a" with 71 bytes of provider info`:                   {{ProviderID: "a", ProviderInfo: agreement[:71]}},
+		`"a" with 5 bytes of provider info`:                    {{ProviderID: "a", ProviderInfo: []byte{1, 0xFF, 0xFF, 0xFF, 0xFF}}},
+		`"" with 20 bytes of provider info`:                    {{ProviderInfo: aes[len("DataKey"):]}},
+		`"a" "a", "b" "b", "c" "c" and 2 more`: {
+			{ProviderID: "a", ProviderInfo: []byte("a")}, {ProviderID: "b", ProviderInfo: []byte("b")}, {ProviderID: "c", ProviderInfo: []byte("c")}, {}, {},
+		},
+		`"` + strings.Repeat("i", 100) + `" "` + strings.Repeat("n", 150) + `"`: {
+			{ProviderID: strings.Repeat("i", 65535), ProviderInfo: bytes.Repeat([]byte("n"), 65535)},
+		},
+	} {
+		for i := range keys {
+			keys[i].Ciphertext = []byte("ciphertext")
+		}
+		_, _, err := Open(t.Context(), "name", keys, none)
+		require.ErrorIs(t, err.(*Failure).Causes[0], ErrNoMatch)
+		require.EqualError(t, err, "no data key could be decrypted: name: no matching encrypted data key; the message has "+want)
+	}
+	_, _, err := Open(t.Context(), "name", nil, none)
+	require.EqualError(t, err, "no data key could be decrypted: name: no matching encrypted data key")
+	_, _, err = Open(t.Context(), "name", entries("foreign", "wrong"), match(map[string]int{}))
+	require.NotContains(t, err.Error(), "the message has", "the right one was there")
+}
+
+func TestContextKeysNamesNoValues(t *testing.T) {
+	require.Equal(t, "no pairs", ContextKeys(nil))
+	require.Equal(t, `keys "", "a", "b\n"`, ContextKeys(map[string]string{"b\n": "secret", "a": "secret", "": "secret"}))
+	many := make(map[string]string)
+	for i := range 12 {
+		many[fmt.Sprintf("%02d", i)+strings.Repeat("k", 200)] = "secret"
+	}
+	got := ContextKeys(many)
+	require.True(t, strings.HasPrefix(got, `keys "00kk`))
+	require.True(t, strings.HasSuffix(got, `k" and 2 more`))
+	require.Less(t, len(got), 1100)
 }

@@ -21,7 +21,7 @@ import (
 
 // Package keyprovider exports these.
 var (
-	ErrNoMatch           = errors.New("no encrypted data key of the message is for this provider")
+	ErrNoMatch           = errors.New("no matching encrypted data key")
 	ErrEncryptionContext = errors.New("encryption context")
 )
 

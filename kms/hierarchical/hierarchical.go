@@ -82,8 +82,7 @@ type Options struct {
 	// On decryption nothing in the map is authentic yet: it holds the pairs
 	// stored in the message and those of DecryptOptions.EncryptionContext. In
 	// both cases the map can hold pairs whose keys begin with "aws-crypto-".
-	// BranchKeyIDFor must not change or keep the map. It may be called
-	// concurrently.
+	// The map is a copy. BranchKeyIDFor may be called concurrently.
 	BranchKeyIDFor func(ctx context.Context, encryptionContext map[string]string) (string, error)
 	// MaxAge is how long a branch key is used after the store returned it. It
 	// must be positive and has no default.

@@ -403,3 +403,22 @@ func TestProviderEnduresManyEntries(t *testing.T) {
 		})
 	}
 }
+
+// What BranchKeyIDFor does to the map that it is given changes nothing that the
+// data key is bound to: nobody else could have unwrapped it.
+func TestBranchKeyIDForCannotChangeTheContext(t *testing.T) {
+	s := newBranchKeys("key")
+	p := newProvider(t, s, hierarchical.Options{BranchKeyIDFor: func(_ context.Context, ec map[string]string) (string, error) {
+		ec["role"] = "admin"
+		delete(ec, "tenant")
+		return "key", nil
+	}})
+	other := newProvider(t, s, hierarchical.Options{BranchKeyID: "key"})
+	ec := map[string]string{"tenant": "1"}
+	req := requestFor(ec)
+	key, err := p.GenerateDataKey(t.Context(), req)
+	require.NoError(t, err)
+	require.Equal(t, ec, req.EncryptionContext)
+	opens(t, other, key, ec)
+	opens(t, p, generated(t, other, ec), ec)
+}

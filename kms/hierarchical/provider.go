@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/esdk-go/esdk/format"
@@ -68,7 +69,7 @@ func (p *Provider) DecryptDataKey(ctx context.Context, req *keyprovider.Request,
 	if slices.ContainsFunc(keys, ours) {
 		var err error
 		if id, err = p.branchKeyID(ctx, req); ctx.Err() != nil {
-			return nil, ctx.Err()
+			return nil, provider.Ended(ctx.Err(), err)
 		} else if err != nil {
 			return nil, &keyprovider.DecryptError{Causes: []error{err}}
 		}
@@ -115,7 +116,7 @@ func (p *Provider) branchKeyID(ctx context.Context, req *keyprovider.Request) (s
 	if p.id != "" {
 		return p.id, nil
 	}
-	id, err := p.idFor(ctx, req.EncryptionContext)
+	id, err := p.idFor(ctx, maps.Clone(req.EncryptionContext)) // the data key is bound to what the request holds
 	if err == nil {
 		err = checkID(id)
 	}

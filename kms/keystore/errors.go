@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/kms/internal/setup"
 )
 
 // Operations of a [Store] fail with an [Error] that wraps one of these,
@@ -49,20 +52,24 @@ func (s *Store) fail(op, id string, err error) error {
 
 var errNotMade = errors.New("the store was not made by New")
 
-// call returns the client's response to one request. If ctx is done, ctx.Err() takes
-// precedence over the client's error.
-func call[Output any](ctx context.Context, request func() (*Output, error)) (*Output, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
+// call makes the call f of DynamoDB, within the timeout: see setup.Call.
+func call[Output any](ctx context.Context, s *Store, op string, f func(context.Context) (*Output, error)) (*Output, error) {
+	out, err := setup.Call(ctx, s.timeout, f)
+	if err != nil {
+		return nil, fmt.Errorf("DynamoDB %s: %w", op, err)
 	}
-	out, err := request()
-	switch {
-	case err != nil && ctx.Err() != nil:
-		return nil, ctx.Err()
-	case err != nil:
-		return nil, err
-	case out == nil:
-		return nil, errors.New("the client returned neither a result nor an error")
+	return out, nil
+}
+
+// callKMS makes the call f of KMS for the key, within the timeout, and lets check
+// look at its result. Errors are KeyErrors.
+func callKMS[Output any](ctx context.Context, s *Store, op, key string, f func(context.Context) (*Output, error), check func(*Output) error) (*Output, error) {
+	out, err := setup.Call(ctx, s.timeout, f)
+	if err == nil {
+		err = check(out)
+	}
+	if err != nil {
+		return nil, &kms.KeyError{Op: op, KeyID: key, Err: err}
 	}
 	return out, nil
 }

@@ -74,6 +74,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -147,6 +148,12 @@ type Options struct {
 	// DynamoDB is the client for the table, which can be in another Region. Nil means
 	// one made from Config.
 	DynamoDB DynamoDBAPI
+	// Timeout bounds each call to KMS and DynamoDB: all its attempts, and getting
+	// credentials. Most methods make more than one call. A call that takes longer
+	// fails with an error that wraps context.DeadlineExceeded. Zero means 10
+	// seconds; negative means that only the caller's ctx ends a call. CreateTable
+	// waits for the table as long as its ctx allows.
+	Timeout time.Duration
 }
 
 // A Store is a branch key store on a DynamoDB table. It is a [hierarchical.Store], safe
@@ -154,8 +161,9 @@ type Options struct {
 // the table and calls KMS.
 type Store struct {
 	redacted
-	info Info
-	key  arn.ARN // zero for discovery
+	info    Info
+	key     arn.ARN // zero for discovery
+	timeout setup.Timeout
 
 	kms          KMSAPI
 	kmsCall      func(*awskms.Options)
@@ -206,6 +214,7 @@ func newStore(ctx context.Context, opts *Options) (*Store, error) {
 			ID: opts.ID, Table: opts.Table, LogicalName: opts.LogicalName, GrantTokens: slices.Clone(opts.GrantTokens),
 			KeyARN: opts.KeyARN, Discovery: opts.Discovery, MultiRegion: opts.MultiRegion, Region: opts.Region,
 		},
+		timeout:  setup.TimeoutOf(opts.Timeout),
 		kms:      opts.KMS,
 		dynamoDB: opts.DynamoDB,
 	}

@@ -246,6 +246,7 @@ func TestWrongAnswersOfKMSAreErrors(t *testing.T) {
 		"the response has a key of 31 bytes; branch keys have 32": func(out *awskms.DecryptOutput) { out.Plaintext = out.Plaintext[:31] },
 		"the response has a key of 33 bytes; branch keys have 32": func(out *awskms.DecryptOutput) { out.Plaintext = append(out.Plaintext, 0) },
 		"the response has a key of 0 bytes; branch keys have 32":  func(out *awskms.DecryptOutput) { out.Plaintext = nil },
+		"the response has a key of zeros":                         func(out *awskms.DecryptOutput) { clear(out.Plaintext) },
 	} {
 		var plaintext []byte
 		l.decrypt = func(out *awskms.DecryptOutput) *awskms.DecryptOutput { lie(out); plaintext = out.Plaintext; return out }

@@ -83,7 +83,7 @@ func (s *Store) read(ctx context.Context, id, typ string) (*record, error) {
 	if err := checkID(id); err != nil {
 		return nil, err
 	}
-	out, err := call(ctx, func() (*dynamodb.GetItemOutput, error) {
+	out, err := call(ctx, s, "GetItem", func(ctx context.Context) (*dynamodb.GetItemOutput, error) {
 		return s.dynamoDB.GetItem(ctx, &dynamodb.GetItemInput{
 			TableName: aws.String(s.info.Table),
 			Key: map[string]types.AttributeValue{

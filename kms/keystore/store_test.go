@@ -237,8 +237,10 @@ func TestAnotherLogicalNameDoesNotOpen(t *testing.T) {
 		_, err := s.ActiveBranchKey(t.Context(), id)
 		require.ErrorAs(t, err, &failure)
 		require.Equal(t, "Decrypt", failure.Op)
+		require.ErrorContains(t, failure, `written under another logical name than "another"`)
 		require.ErrorAs(t, s.RotateKey(t.Context(), id), &failure)
 		require.Equal(t, "ReEncrypt", failure.Op)
+		require.ErrorContains(t, failure, `written under another logical name than "another"`)
 		require.Len(t, e.items(t, id), 3)
 
 		// The same name on a table of another name, as after a restoration.

@@ -46,7 +46,7 @@ func (s *Store) createTable(ctx context.Context) (*types.TableDescription, error
 	if err == nil || !errors.As(err, &missing) {
 		return table, err
 	}
-	created, err := call(ctx, func() (*dynamodb.CreateTableOutput, error) {
+	created, err := call(ctx, s, "CreateTable", func(ctx context.Context) (*dynamodb.CreateTableOutput, error) {
 		return s.dynamoDB.CreateTable(ctx, &dynamodb.CreateTableInput{
 			TableName: aws.String(s.info.Table),
 			KeySchema: []types.KeySchemaElement{
@@ -68,7 +68,7 @@ func (s *Store) createTable(ctx context.Context) (*types.TableDescription, error
 
 // describe returns the description of the table.
 func (s *Store) describe(ctx context.Context) (*types.TableDescription, error) {
-	out, err := call(ctx, func() (*dynamodb.DescribeTableOutput, error) {
+	out, err := call(ctx, s, "DescribeTable", func(ctx context.Context) (*dynamodb.DescribeTableOutput, error) {
 		return s.dynamoDB.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: aws.String(s.info.Table)}, s.dynamoDBCall)
 	})
 	if err != nil {

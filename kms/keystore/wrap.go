@@ -7,8 +7,9 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
-	"github.com/esdk-go/esdk/kms"
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/kms/internal/arn"
 )
 
@@ -26,7 +27,8 @@ func (s *Store) keyFor(r *record) (string, error) {
 	case err != nil:
 		return "", err
 	case s.info.Discovery && s.info.MultiRegion && stored.MultiRegion():
-		return stored.In(s.info.Region).String(), nil
+		replica, err := stored.Replica(s.info.Region)
+		return replica.String(), err
 	case s.info.Discovery:
 		return stored.String(), nil
 	case s.key.Matches(stored, s.info.MultiRegion):
@@ -40,19 +42,18 @@ func (s *Store) keyFor(r *record) (string, error) {
 // generate encrypts a new key into the record.
 func (s *Store) generate(ctx context.Context, r *record) error {
 	key := s.key.String()
-	out, err := call(ctx, func() (*awskms.GenerateDataKeyWithoutPlaintextOutput, error) {
+	out, err := callKMS(ctx, s, "GenerateDataKeyWithoutPlaintext", key, func(ctx context.Context) (*awskms.GenerateDataKeyWithoutPlaintextOutput, error) {
 		return s.kms.GenerateDataKeyWithoutPlaintext(ctx, &awskms.GenerateDataKeyWithoutPlaintextInput{
 			KeyId:             aws.String(key),
 			NumberOfBytes:     aws.Int32(keySize),
 			EncryptionContext: r.context(s.info.LogicalName),
 			GrantTokens:       s.info.GrantTokens,
 		}, s.kmsCall)
+	}, func(out *awskms.GenerateDataKeyWithoutPlaintextOutput) error {
+		return errors.Join(checkKey(out.KeyId, key), checkBlob(out.CiphertextBlob))
 	})
-	if err == nil {
-		err = errors.Join(checkKey(out.KeyId, key), checkBlob(out.CiphertextBlob))
-	}
 	if err != nil {
-		return &kms.KeyError{Op: "GenerateDataKeyWithoutPlaintext", KeyID: key, Err: err}
+		return err
 	}
 	r.enc = out.CiphertextBlob
 	return nil
@@ -62,8 +63,8 @@ func (s *Store) generate(ctx context.Context, r *record) error {
 // KMS has authenticated from then.
 func (s *Store) reEncrypt(ctx context.Context, from, to *record) ([]byte, error) {
 	key := s.key.String()
-	out, err := call(ctx, func() (*awskms.ReEncryptOutput, error) {
-		return s.kms.ReEncrypt(ctx, &awskms.ReEncryptInput{
+	out, err := callKMS(ctx, s, "ReEncrypt", key, func(ctx context.Context) (*awskms.ReEncryptOutput, error) {
+		out, err := s.kms.ReEncrypt(ctx, &awskms.ReEncryptInput{
 			SourceKeyId:                  aws.String(key),
 			SourceEncryptionContext:      from.context(s.info.LogicalName),
 			CiphertextBlob:               from.enc,
@@ -71,12 +72,12 @@ func (s *Store) reEncrypt(ctx context.Context, from, to *record) ([]byte, error)
 			DestinationEncryptionContext: to.context(s.info.LogicalName),
 			GrantTokens:                  s.info.GrantTokens,
 		}, s.kmsCall)
+		return out, s.refused(err)
+	}, func(out *awskms.ReEncryptOutput) error {
+		return errors.Join(checkKey(out.SourceKeyId, key), checkKey(out.KeyId, key), checkBlob(out.CiphertextBlob))
 	})
-	if err == nil {
-		err = errors.Join(checkKey(out.SourceKeyId, key), checkKey(out.KeyId, key), checkBlob(out.CiphertextBlob))
-	}
 	if err != nil {
-		return nil, &kms.KeyError{Op: "ReEncrypt", KeyID: key, Err: err}
+		return nil, err
 	}
 	return out.CiphertextBlob, nil
 }
@@ -87,26 +88,41 @@ func (s *Store) decrypt(ctx context.Context, r *record) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := call(ctx, func() (*awskms.DecryptOutput, error) {
-		return s.kms.Decrypt(ctx, &awskms.DecryptInput{
+	out, err := callKMS(ctx, s, "Decrypt", key, func(ctx context.Context) (*awskms.DecryptOutput, error) {
+		out, err := s.kms.Decrypt(ctx, &awskms.DecryptInput{
 			KeyId:             aws.String(key),
 			CiphertextBlob:    r.enc,
 			EncryptionContext: r.context(s.info.LogicalName),
 			GrantTokens:       s.info.GrantTokens,
 		}, s.kmsCall)
+		return out, s.refused(err)
+	}, func(out *awskms.DecryptOutput) error {
+		err := checkKey(out.KeyId, key)
+		if err == nil && len(out.Plaintext) != keySize {
+			err = fmt.Errorf("the response has a key of %d bytes; branch keys have %d", len(out.Plaintext), keySize)
+		}
+		if err == nil && provider.IsZero(out.Plaintext) {
+			err = errors.New("the response has a key of zeros, as memory that was cleared")
+		}
+		if err != nil {
+			clear(out.Plaintext)
+		}
+		return err
 	})
 	if err != nil {
-		return nil, &kms.KeyError{Op: "Decrypt", KeyID: key, Err: err}
-	}
-	err = checkKey(out.KeyId, key)
-	if err == nil && len(out.Plaintext) != keySize {
-		err = fmt.Errorf("the response has a key of %d bytes; branch keys have %d", len(out.Plaintext), keySize)
-	}
-	if err != nil {
-		clear(out.Plaintext)
-		return nil, &kms.KeyError{Op: "Decrypt", KeyID: key, Err: err}
+		return nil, err
 	}
 	return out.Plaintext, nil
+}
+
+// refused adds to the error of a call with a record's ciphertext what KMS does
+// not say: the message of its InvalidCiphertextException is empty.
+func (s *Store) refused(err error) error {
+	var invalid *types.InvalidCiphertextException
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	return fmt.Errorf("the item was altered, or written under another logical name than %.100q: %w", s.info.LogicalName, err)
 }
 
 // checkKey checks that a response is of the key that was asked for.

@@ -157,7 +157,7 @@ func (s *Store) write(ctx context.Context, unmet error, puts ...*types.Put) erro
 	for _, put := range puts {
 		in.TransactItems = append(in.TransactItems, types.TransactWriteItem{Put: put})
 	}
-	_, err := call(ctx, func() (*dynamodb.TransactWriteItemsOutput, error) {
+	_, err := call(ctx, s, "TransactWriteItems", func(ctx context.Context) (*dynamodb.TransactWriteItemsOutput, error) {
 		return s.dynamoDB.TransactWriteItems(ctx, in, s.dynamoDBCall)
 	})
 	var canceled *types.TransactionCanceledException

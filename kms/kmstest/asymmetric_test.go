@@ -1,6 +1,7 @@
 package kmstest_test
 
 import (
+	"context"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -224,14 +225,14 @@ func TestDeriveSharedSecretRefusesWhatKMSRefuses(t *testing.T) {
 	s.AllowAccess(key)
 	s.Throttle(1)
 	require.NoError(t, derive(key, own.PublicKey, types.KeyAgreementAlgorithmSpecEcdh))
-	s.Intercept(func(call kmstest.Call) *kmstest.Reply {
+	s.Intercept(func(_ context.Context, call kmstest.Call) *kmstest.Reply {
 		return &kmstest.Reply{KeyID: "other", SharedSecret: []byte{1}, KeyAgreementAlgorithm: "X"}
 	})
 	out, err := c.DeriveSharedSecret(t.Context(), &awskms.DeriveSharedSecretInput{KeyId: &key, PublicKey: own.PublicKey, KeyAgreementAlgorithm: "ECDH"})
 	require.NoError(t, err)
 	require.Equal(t, []byte{1}, out.SharedSecret)
 	require.EqualValues(t, "X", out.KeyAgreementAlgorithm)
-	s.Intercept(func(call kmstest.Call) *kmstest.Reply {
+	s.Intercept(func(_ context.Context, call kmstest.Call) *kmstest.Reply {
 		return &kmstest.Reply{PublicKey: []byte{2}, KeySpec: "SM2", KeyUsage: "SIGN_VERIFY", EncryptionAlgorithm: "SM2PKE"}
 	})
 	fetched, err := c.GetPublicKey(t.Context(), &awskms.GetPublicKeyInput{KeyId: &key})

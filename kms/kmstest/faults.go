@@ -1,7 +1,10 @@
 package kmstest
 
 import (
+	"context"
+	"fmt"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"time"
 )
@@ -69,10 +72,27 @@ type Reply struct {
 	KeyAgreementAlgorithm string // of DeriveSharedSecret
 }
 
+// CutOff makes the Region accept calls and never answer them, as if the network lost what
+// it sends. Calls wait until their clients give up, or until Close.
+func (s *Server) CutOff(region string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cutOff[region] = true
+}
+
+// Restore undoes CutOff for the calls that arrive from then on.
+func (s *Server) Restore(region string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.cutOff, region)
+}
+
 // Intercept makes the server call f before it answers a call. If f returns a Reply, the
 // server sends that, however malformed; if f returns nil, the server answers itself. f may
-// block, and is called concurrently. A nil f ends it.
-func (s *Server) Intercept(f func(Call) *Reply) {
+// block, and is called concurrently. Its ctx ends when the client gives up and when the
+// server is closed; then the call gets no answer, and nothing waits for f. If f panics or
+// calls runtime.Goexit, the client loses its connection. A nil f ends it.
+func (s *Server) Intercept(f func(ctx context.Context, call Call) *Reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.intercept = f
@@ -90,31 +110,70 @@ func (r *Reply) answer() (*response, error) {
 	}, nil
 }
 
-// disturb does what tests switched on, and returns the answer if that is one.
-func (s *Server) disturb(r *http.Request, call Call) (*response, error) {
+// disturb does what tests switched on, and returns the answer if that is one. It
+// panics with http.ErrAbortHandler, which ends the request without an answer, if
+// there is nobody to answer any more.
+func (s *Server) disturb(ctx context.Context, call Call) (*response, error) {
 	s.mu.Lock()
-	latency, intercept := s.latency, s.intercept
-	throttled := s.throttled > 0
+	latency, intercept, cutOff := s.latency, s.intercept, s.cutOff[call.Region]
+	throttled := s.throttled > 0 && !cutOff
 	if throttled {
 		s.throttled--
 	}
+	if cutOff {
+		call.Error = "CutOff"
+		s.calls = append(s.calls, call)
+	}
 	s.mu.Unlock()
+	if cutOff {
+		<-ctx.Done()
+		panic(http.ErrAbortHandler)
+	}
 	if latency > 0 {
 		timer := time.NewTimer(latency)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
-		case <-r.Context().Done():
-		case <-s.closed:
+		case <-ctx.Done():
+			panic(http.ErrAbortHandler)
 		}
 	}
 	if throttled {
 		return nil, exception("ThrottlingException", "too many calls")
 	}
 	if intercept != nil {
-		if reply := intercept(call); reply != nil {
+		if reply := ask(ctx, intercept, call); reply != nil {
 			return reply.answer()
 		}
 	}
 	return nil, nil
+}
+
+// ask returns what f says to the call. It does not wait for an f that takes no
+// notice of ctx.
+func ask(ctx context.Context, f func(context.Context, Call) *Reply, call Call) *Reply {
+	type outcome struct {
+		reply    *Reply
+		panicked any // not nil: f panicked or called Goexit
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		o := outcome{panicked: http.ErrAbortHandler} // stays after Goexit
+		defer func() {
+			if p := recover(); p != nil {
+				o.panicked = fmt.Sprintf("%v\n\n%s", p, debug.Stack())
+			}
+			done <- o
+		}()
+		o.reply, o.panicked = f(ctx, call), nil
+	}()
+	select {
+	case o := <-done:
+		if o.panicked != nil {
+			panic(o.panicked) // net/http logs it and closes the connection
+		}
+		return o.reply
+	case <-ctx.Done():
+		panic(http.ErrAbortHandler)
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/kms/internal/arn"
 	"github.com/esdk-go/esdk/kms/internal/uuid"
 )
 
@@ -40,15 +41,7 @@ func arnPrefix(partition, region, account string) string {
 }
 
 // partitionOf returns the partition that the Region belongs to.
-func partitionOf(region string) string {
-	switch {
-	case strings.HasPrefix(region, "cn-"):
-		return "aws-cn"
-	case strings.HasPrefix(region, "us-gov-"):
-		return "aws-us-gov"
-	}
-	return "aws"
-}
+func partitionOf(region string) string { return cmp.Or(arn.PartitionOf(region), "aws") }
 
 // CreateKey creates a symmetric key in the Region and returns its ARN.
 func (s *Server) CreateKey(region string) (arn string) {

@@ -15,8 +15,9 @@
 //
 // There are also aliases ([Server.CreateAlias]), replicas ([Server.CreateMultiRegionKey])
 // and faults: disabled keys ([Server.DisableKey]), denied calls ([Server.DenyAccess]),
-// throttling ([Server.Throttle]), latency ([Server.SetLatency]) and any response of your
-// own ([Server.Intercept]). [Server.Calls] returns the calls made.
+// throttling ([Server.Throttle]), latency ([Server.SetLatency]), Regions that do not answer
+// ([Server.CutOff]) and any response of your own ([Server.Intercept]). [Server.Calls]
+// returns the calls made.
 //
 // A [BranchKeyStore] keeps branch keys in memory, for hierarchical providers.
 //
@@ -28,6 +29,7 @@ package kmstest
 
 import (
 	"context"
+	"net"
 	"net/http/httptest"
 	"slices"
 	"sync"
@@ -43,8 +45,8 @@ const Account = "111122223333"
 // A Server is a KMS endpoint for all Regions. Its methods are safe for
 // concurrent use.
 type Server struct {
-	http   *httptest.Server
-	closed chan struct{}
+	http *httptest.Server
+	end  context.CancelFunc // ends the contexts of all requests
 
 	mu        sync.Mutex
 	keys      map[string]*key   // by ARN
@@ -52,32 +54,32 @@ type Server struct {
 	denied    map[string][]string
 	throttled int
 	latency   time.Duration
-	intercept func(Call) *Reply
+	cutOff    map[string]bool // by Region
+	intercept func(context.Context, Call) *Reply
 	calls     []Call
 }
 
 // NewServer starts a server on a free port of the loopback interface. It panics if it
 // cannot. Call Close when done.
 func NewServer() *Server {
+	ctx, end := context.WithCancel(context.Background())
 	s := &Server{
-		closed:  make(chan struct{}),
+		end:     end,
 		keys:    make(map[string]*key),
 		aliases: make(map[string]string),
 		denied:  make(map[string][]string),
+		cutOff:  make(map[string]bool),
 	}
-	s.http = httptest.NewServer(s)
+	s.http = httptest.NewUnstartedServer(s)
+	s.http.Config.BaseContext = func(net.Listener) context.Context { return ctx }
+	s.http.Start()
 	return s
 }
 
-// Close stops the server and waits for its requests to end. A second Close does nothing.
+// Close stops the server. Requests that still wait, because of SetLatency, CutOff or
+// Intercept, end without an answer. A second Close does nothing.
 func (s *Server) Close() {
-	s.mu.Lock()
-	select {
-	case <-s.closed:
-	default:
-		close(s.closed)
-	}
-	s.mu.Unlock()
+	s.end()
 	s.http.Close()
 }
 
@@ -120,10 +122,13 @@ type Call struct {
 	KeyAgreementAlgorithm string // of DeriveSharedSecret
 	PublicKey             []byte // of DeriveSharedSecret: DER, SubjectPublicKeyInfo
 
-	Error string // the exception that the server returned; empty: none
+	// Error is the exception that the server returned; empty: none. For a call that gets no
+	// answer because of CutOff it is "CutOff".
+	Error string
 }
 
-// Calls returns the calls answered so far, in the order of their answers.
+// Calls returns the calls answered so far, in the order of their answers. Those that get
+// no answer because of CutOff are added when they arrive.
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()

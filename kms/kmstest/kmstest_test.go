@@ -297,7 +297,7 @@ func TestInterceptReplacesAnswers(t *testing.T) {
 	s := newServer(t)
 	key := s.CreateKey("us-east-1")
 	c := client(s, "us-east-1")
-	s.Intercept(func(call kmstest.Call) *kmstest.Reply {
+	s.Intercept(func(_ context.Context, call kmstest.Call) *kmstest.Reply {
 		if call.Op != "Encrypt" {
 			return nil
 		}
@@ -309,7 +309,7 @@ func TestInterceptReplacesAnswers(t *testing.T) {
 	_, err := c.GenerateDataKey(t.Context(), &awskms.GenerateDataKeyInput{KeyId: &key, NumberOfBytes: aws.Int32(16)})
 	require.NoError(t, err)
 
-	s.Intercept(func(kmstest.Call) *kmstest.Reply {
+	s.Intercept(func(context.Context, kmstest.Call) *kmstest.Reply {
 		return &kmstest.Reply{Error: "KMSInternalException", Status: http.StatusInternalServerError}
 	})
 	_, err = c.Encrypt(t.Context(), &awskms.EncryptInput{KeyId: &key, Plaintext: []byte{1}})

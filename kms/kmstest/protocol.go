@@ -86,7 +86,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	call, req, err := parse(r)
 	var answer *response
 	if err == nil {
-		answer, err = s.disturb(r, call)
+		answer, err = s.disturb(r.Context(), call)
 	}
 	if answer == nil && err == nil {
 		answer, err = s.perform(call, req)

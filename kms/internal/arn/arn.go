@@ -16,7 +16,8 @@ type ARN struct {
 	ID                         string // of the key; or the alias without "alias/"
 }
 
-// Parse parses the ARN of a key or alias.
+// Parse parses the ARN of a key or alias. Its Region must be of its partition:
+// see [CheckRegion].
 func Parse(s string) (ARN, error) {
 	parts := strings.SplitN(s, ":", 7)
 	if len(parts) != 6 || parts[0] != "arn" || !Printable(s) {
@@ -29,8 +30,9 @@ func Parse(s string) (ARN, error) {
 		return ARN{}, fmt.Errorf("%.200q is not an ARN of KMS", s)
 	case a.Partition == "" || a.Account == "" || a.ID == "" || kind != "key" && kind != "alias":
 		return ARN{}, fmt.Errorf("%.200q is not the ARN of a KMS key or alias", s)
-	case !ValidRegion(a.Region):
-		return ARN{}, fmt.Errorf("%.200q names no valid Region", s)
+	}
+	if err := CheckRegion(a.Partition, a.Region); err != nil {
+		return ARN{}, fmt.Errorf("%.200q: %w", s, err)
 	}
 	return a, nil
 }
@@ -55,10 +57,14 @@ func (a ARN) MultiRegion() bool { return a.Kind == "key" && strings.HasPrefix(a.
 // MultiRegionPrefix is how the IDs of multi-Region keys begin.
 const MultiRegionPrefix = "mrk-"
 
-// In returns the ARN of the replica in another Region.
-func (a ARN) In(region string) ARN {
+// Replica returns the ARN of the replica in another Region, which must be of the
+// same partition.
+func (a ARN) Replica(region string) (ARN, error) {
+	if err := CheckRegion(a.Partition, region); err != nil {
+		return ARN{}, fmt.Errorf("no replica of %v: %w", a, err)
+	}
 	a.Region = region
-	return a
+	return a, nil
 }
 
 // Matches reports whether the key a can decrypt what was encrypted under the
@@ -66,18 +72,9 @@ func (a ARN) In(region string) ARN {
 //
 // It follows framework/aws-kms/aws-kms-mrk-match-for-decrypt.md.
 func (a ARN) Matches(stored ARN, multiRegion bool) bool {
-	return a == stored || multiRegion && a.MultiRegion() && a.In(stored.Region) == stored
-}
-
-// ValidRegion reports whether s can be the name of a Region. It becomes part
-// of a host name, and encrypted data keys from anywhere contain it.
-func ValidRegion(s string) bool {
-	for _, c := range []byte(s) {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
-			return false
-		}
-	}
-	return s != "" && len(s) <= 63 // a label of DNS
+	other := stored
+	other.Region = a.Region
+	return a == stored || multiRegion && a.MultiRegion() && a == other
 }
 
 // Printable reports whether s can be a key identifier in a request: printable

@@ -32,7 +32,7 @@ func Config(ctx context.Context, given *aws.Config, region string) (aws.Config, 
 	if region != "" {
 		cfg.Region = region
 	}
-	if cfg.Region != "" && !arn.ValidRegion(cfg.Region) {
+	if cfg.Region != "" && !arn.ValidLabel(cfg.Region) {
 		return aws.Config{}, fmt.Errorf("the AWS configuration's Region %q is not a Region", cfg.Region)
 	}
 	return cfg, nil
