@@ -67,14 +67,15 @@ func (c *secretClient) requireCleared(t *testing.T, n int) {
 
 func TestSecretsOfWrongResponsesAreCleared(t *testing.T) {
 	t.Parallel()
-	e := newRSAEndpoint(t)
+	s := newServer(t)
+	e := &endpoint{s.Config(), s}
 	client := &secretClient{Client: e.client("us-east-1")}
 	opts := &kms.Options{ClientFor: func(context.Context, string) (kms.API, error) { return client, nil }}
-	eccARN, _ := e.createECCKey(t, "us-east-1", ecdh.P256())
-	static := newECDHStatic(t, eccARN, nil, eccKey(t, ecdh.P256()).PublicKey(), opts)
+	rsaARN, rsaPublic := e.createRSAKey(t, "us-east-1")
+	static := newECDHStatic(t, s.CreateECCKey("us-east-1", ecdh.P256()), nil, eccKey(t, ecdh.P256()).PublicKey(), opts)
 	for name, p := range map[string]keyprovider.MasterKeyProvider{
-		"strict": strict(t, opts, e.createKey(t, "us-east-1")),
-		"RSA":    newRSA(t, e.arn, e.pub, kms.OAEPSHA256, opts),
+		"strict": strict(t, opts, s.CreateKey("us-east-1")),
+		"RSA":    newRSA(t, rsaARN, rsaPublic, kms.OAEPSHA256, opts),
 		"ECDH":   static,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -129,18 +130,21 @@ func TestAsymmetricProvidersKeepTheirClient(t *testing.T) {
 		made++
 		return e.client("us-east-1"), nil
 	}}
-	rsaARN, rsaPublic := key1, &rsaKey().PublicKey
+	rsaARN, rsaPublic := e.createRSAKey(t, "us-east-1")
 	eccARN, eccPublic := e.createECCKey(t, "us-east-1", ecdh.P256())
 	ephemeral, err := keyprovider.NewRawECDHEphemeral(eccPublic)
 	require.NoError(t, err)
 	discovery := newECDHDiscovery(t, eccARN, eccPublic, opts)
-	s.Intercept(func(kmstest.Call) *kmstest.Reply { return &kmstest.Reply{Error: "DisabledException"} })
-	for _, test := range []struct{ writer, reader keyprovider.MasterKeyProvider }{
-		{newRSA(t, rsaARN, rsaPublic, kms.OAEPSHA1, opts), newRSA(t, rsaARN, nil, kms.OAEPSHA1, opts)},
-		{ephemeral, discovery},
+	for _, test := range []struct {
+		arn            string
+		writer, reader keyprovider.MasterKeyProvider
+	}{
+		{rsaARN, newRSA(t, rsaARN, rsaPublic, kms.OAEPSHA1, opts), newRSA(t, rsaARN, nil, kms.OAEPSHA1, opts)},
+		{eccARN, ephemeral, discovery},
 	} {
 		made = 0
 		m := encryptUnsigned(t, test.writer)
+		require.NoError(t, s.DisableKey(test.arn))
 		refusal(t, test.reader, m)
 		refusal(t, test.reader, m)
 		require.Equal(t, 1, made)
@@ -153,7 +157,7 @@ func TestTheErrorOfADoneContextIsThatOfDecryption(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	e := &endpoint{s.Config(), s}
-	rsaARN, rsaPublic := key1, &rsaKey().PublicKey
+	rsaARN, rsaPublic := e.createRSAKey(t, "us-east-1")
 	eccARN, eccPublic := e.createECCKey(t, "us-east-1", ecdh.P256())
 	key := s.CreateKey("us-east-1")
 	ephemeral, err := keyprovider.NewRawECDHEphemeral(eccPublic)
