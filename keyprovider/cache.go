@@ -111,8 +111,12 @@ const maxMessages = 1 << 32
 // MaxBytes does not use a data key under which another cache encrypted a stream of
 // unknown length. Give such caches the same limits, as different ones cost calls.
 //
-// NewCache fails if p is nil, if MaxAge is not positive, or if another option is out
-// of range or contradicts one.
+// NewCache fails if p is nil; if p is a Cache or [RequireContext] over one, because the
+// limits of two caches would multiply; if MaxAge is not positive; or if another option
+// is out of range or contradicts one. It cannot see a Cache inside a manager of your
+// own, which must not contain one either. If that has the same Store and Partition, a
+// message that would wait for itself fails instead. If the manager does not pass on its
+// ctx, that message waits for MaxFlight.
 //
 // It follows [caching-cmm] of the specification; the grace period and the waiting
 // follow [storm-tracking-cache].
@@ -122,6 +126,9 @@ const maxMessages = 1 << 32
 func NewCache(p MasterKeyProvider, opts CacheOptions) (*Cache, error) {
 	if provider.IsNil(p) {
 		return nil, errors.New("keyprovider: NewCache of a nil provider")
+	}
+	if hasCache(p) {
+		return nil, errors.New("keyprovider: NewCache of a Cache: one cache is enough, and two multiply their limits")
 	}
 	switch {
 	case opts.MaxAge <= 0:
@@ -168,6 +175,20 @@ func NewCache(p MasterKeyProvider, opts CacheOptions) (*Cache, error) {
 	return &Cache{redacted: provider.RedactAs(func() string {
 		return fmt.Sprintf("data key cache with %d entries", c.view.Stats().Entries)
 	}), c: c}, nil
+}
+
+// isCache marks a Cache, also one that another type embeds.
+func (c Cache) isCache() {}
+
+// hasCache reports whether p is a Cache or over one, as far as that can be seen.
+func hasCache(p any) bool {
+	switch p := p.(type) {
+	case interface{ isCache() }:
+		return true
+	case *requireContext:
+		return hasCache(p.inner)
+	}
+	return false
 }
 
 // EncryptionMaterials returns materials from the cache, or from the provider or

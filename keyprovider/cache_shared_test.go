@@ -80,6 +80,29 @@ func TestCachesThatShareKeepTheStrictestLimit(t *testing.T) {
 	})
 }
 
+// A Cache is refused under another one, wherever NewCache can see it.
+func TestACacheUnderACacheIsRefused(t *testing.T) {
+	aes := newAES(t, "key", 32)
+	require1 := func(p keyprovider.MasterKeyProvider) keyprovider.MasterKeyProvider {
+		p, err := keyprovider.RequireContext(p, "k")
+		require.NoError(t, err)
+		return p
+	}
+	c := newCache(t, aes, keyprovider.CacheOptions{})
+	for name, p := range map[string]keyprovider.MasterKeyProvider{
+		"pointer":              c,
+		"value":                *c,
+		"embedded":             struct{ *keyprovider.Cache }{c},
+		"RequireContext":       require1(c),
+		"RequireContext twice": require1(require1(c)),
+	} {
+		over, err := keyprovider.NewCache(p, keyprovider.CacheOptions{MaxAge: time.Minute})
+		require.ErrorContains(t, err, "keyprovider: NewCache of a Cache", name)
+		require.Nil(t, over, name)
+	}
+	require1(newCache(t, require1(aes), keyprovider.CacheOptions{}))
+}
+
 // opaque is a manager that hides what is under it, and maybe drops the ctx.
 type opaque struct {
 	keyprovider.ManagerOnly
