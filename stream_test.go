@@ -209,41 +209,6 @@ func TestNothingWaitsForASlowSource(t *testing.T) {
 	}
 }
 
-// Nor do those of a source that gives all that it is asked for, if that ends
-// with a frame, as it always does where each byte is one.
-func TestNothingWaitsWhereEachByteIsAFrame(t *testing.T) {
-	t.Parallel()
-	plaintext := text(30_000)
-	for _, id := range parallelSuites {
-		for _, workers := range []int{1, 2, 4} {
-			c := &esdk.Client{Concurrency: workers}
-			opts := &esdk.EncryptOptions{Suite: id, FrameLength: 1}
-			source, head := bytes.NewReader(plaintext), 0
-			var out bytes.Buffer
-			checking := readerFunc(func(p []byte) (int, error) {
-				given := len(plaintext) - source.Len()
-				require.Equal(t, head+given*(1+format.FrameOverhead), out.Len(), "%v, %d goroutines", id, workers)
-				return source.Read(p)
-			})
-			w, err := c.NewEncryptWriter(bg, &out, rawAES(t), opts)
-			require.NoError(t, err)
-			head = out.Len()
-			_, err = w.ReadFrom(checking)
-			require.NoError(t, err)
-
-			source.Reset(plaintext)
-			out.Reset()
-			e, err := c.NewEncryptReader(bg, checking, rawAES(t), opts)
-			require.NoError(t, err)
-			raw, err := e.Header().AppendBinary(nil)
-			require.NoError(t, err)
-			head = len(raw)
-			_, err = e.WriteTo(&out)
-			require.NoError(t, err)
-		}
-	}
-}
-
 // A stream fails at the byte that is too much, not at the end.
 func TestPlaintextTooLongFailsAtOnce(t *testing.T) {
 	t.Parallel()

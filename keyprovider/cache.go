@@ -64,6 +64,13 @@ type CacheOptions struct {
 	// tenth of MaxAge if that is less; negative means none. GracePeriod must be less
 	// than MaxAge.
 	GracePeriod time.Duration
+	// MaxFlight is how long a call to the provider holds up other messages that need
+	// the same data key. After that, later messages and those that wait for the call
+	// make a new one. Zero means 10 seconds; negative means that they wait until the
+	// call returns or their own ctx is done. If the call returns later, the message
+	// that made it still gets the data key; MaxAge then counts from when MaxFlight was
+	// over.
+	MaxFlight time.Duration
 }
 
 const maxMessages = 1 << 32
@@ -90,13 +97,26 @@ const maxMessages = 1 << 32
 // If several messages need the same missing data key, one of them, the leader,
 // calls p with its own ctx. The waiters stop waiting when their own ctx is done. If
 // the leader fails because its ctx is done, a waiter takes over; any other error
-// goes to all waiters. The cache adds no timeout to the calls.
+// goes to all waiters. The error of a waiter says that it waited, and for which data
+// key. The cache adds no timeout to the calls, but a call that takes longer than
+// MaxFlight holds nobody else up: one of its waiters makes a new call, for which the
+// others wait once more before each makes its own.
 //
 // Data keys are cleared from memory when they expire, are used up, make room, or
 // are purged ([Cache.Purge]). Messages get copies.
 //
-// NewCache fails if p is nil, if MaxAge is not positive, or if another option is out
-// of range or contradicts one.
+// Caches with the same Store and Partition use each other's data keys. All limits of
+// all caches that use a data key hold for it: once a cache has used it, the MaxAge,
+// MaxMessages and MaxBytes of that cache also hold for the others. A cache with
+// MaxBytes does not use a data key under which another cache encrypted a stream of
+// unknown length. Give such caches the same limits, as different ones cost calls.
+//
+// NewCache fails if p is nil; if p is a Cache or [RequireContext] over one, because the
+// limits of two caches would multiply; if MaxAge is not positive; or if another option
+// is out of range or contradicts one. It cannot see a Cache inside a manager of your
+// own, which must not contain one either. If that has the same Store and Partition, a
+// message that would wait for itself fails instead. If the manager does not pass on its
+// ctx, that message waits for MaxFlight.
 //
 // It follows [caching-cmm] of the specification; the grace period and the waiting
 // follow [storm-tracking-cache].
@@ -106,6 +126,9 @@ const maxMessages = 1 << 32
 func NewCache(p MasterKeyProvider, opts CacheOptions) (*Cache, error) {
 	if provider.IsNil(p) {
 		return nil, errors.New("keyprovider: NewCache of a nil provider")
+	}
+	if hasCache(p) {
+		return nil, errors.New("keyprovider: NewCache of a Cache: one cache is enough, and two multiply their limits")
 	}
 	switch {
 	case opts.MaxAge <= 0:
@@ -146,11 +169,26 @@ func NewCache(p MasterKeyProvider, opts CacheOptions) (*Cache, error) {
 			Grace:     grace,
 			Interval:  interval,
 			Limit:     cache.Usage{Messages: opts.MaxMessages, Bytes: opts.MaxBytes},
+			MaxFlight: opts.MaxFlight,
 		}),
 	}
 	return &Cache{redacted: provider.RedactAs(func() string {
 		return fmt.Sprintf("data key cache with %d entries", c.view.Stats().Entries)
 	}), c: c}, nil
+}
+
+// isCache marks a Cache, also one that another type embeds.
+func (c Cache) isCache() {}
+
+// hasCache reports whether p is a Cache or over one, as far as that can be seen.
+func hasCache(p any) bool {
+	switch p := p.(type) {
+	case interface{ isCache() }:
+		return true
+	case *requireContext:
+		return hasCache(p.inner)
+	}
+	return false
 }
 
 // EncryptionMaterials returns materials from the cache, or from the provider or
@@ -165,7 +203,7 @@ func (c Cache) EncryptionMaterials(ctx context.Context, req *EncryptionRequest) 
 	call := &encryptionCall{cache: c.c, req: req}
 	if c.c.caches(req) {
 		if id, ok := encryptionID(c.c.partition, req); ok {
-			key := cache.Key{ID: id, Cost: cache.Usage{Messages: 1, Bytes: max(req.MaxPlaintextLength, 0)}, Variant: req.MaxEncryptedDataKeys}
+			key := cache.Key{ID: id, Cost: usage(req), Variant: req.MaxEncryptedDataKeys}
 			if done, err := c.c.get(ctx, key, call); err != nil {
 				return nil, err
 			} else if done {
@@ -211,6 +249,14 @@ func (c Cache) check(ctx context.Context, request bool) error {
 		return errors.New("nil request for materials")
 	}
 	return ctx.Err()
+}
+
+// usage returns what a message uses of a data key.
+func usage(req *EncryptionRequest) cache.Usage {
+	if req.MaxPlaintextLength < 0 {
+		return cache.Usage{Messages: 1, Unknown: 1}
+	}
+	return cache.Usage{Messages: 1, Bytes: req.MaxPlaintextLength}
 }
 
 // caches reports whether the request's data key can be used for others.

@@ -3,6 +3,7 @@ package keyprovider
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -43,6 +44,15 @@ func (c *encryptionCall) Take(v cache.Value) bool {
 	m := cached.clone()
 	c.materials = &m
 	return true
+}
+
+// What names the data key in errors.
+func (c *encryptionCall) What() string {
+	id := c.req.Suite
+	if id == 0 {
+		id = c.req.CommitmentPolicy.Default()
+	}
+	return fmt.Sprintf("a data key to encrypt with %v", id)
 }
 
 // fit checks what Encrypt checks: materials that were made for one request may
@@ -94,6 +104,16 @@ func (c *decryptionCall) Take(v cache.Value) bool {
 	m := cached.clone()
 	c.materials = &m
 	return true
+}
+
+// What names the data key in errors, by the first of its wrapped forms.
+func (c *decryptionCall) What() string {
+	keys := c.req.EncryptedDataKeys
+	if len(keys) == 0 {
+		return "the data key of a message"
+	}
+	name, _, _ := bytes.Cut(keys[0].ProviderInfo, []byte{0}) // raw AES has binary fields after it
+	return fmt.Sprintf("the data key of a message, encrypted data key 1 of %d: %.100q %.200q", len(keys), keys[0].ProviderID, name)
 }
 
 // fit checks what Decrypt checks: that the suite is the request's, that its

@@ -233,10 +233,13 @@ func TestProviderECDHKeepsTheContractOfProviders(t *testing.T) {
 	t.Parallel()
 	e := newEndpoint(t)
 	for spec, curve := range curves {
-		if curve != ecdh.P256() && !full() {
-			continue // the larger curves are slow
-		}
 		suites := sample(suite.All())
+		if curve != ecdh.P256() { // the larger curves are slow
+			suites = suites[len(suites)-1:]
+		}
+		if curve == ecdh.P384() && !full() {
+			continue
+		}
 		sender, _ := e.createECCKey(t, "eu-west-1", curve)
 		recipient, pub := e.createECCKey(t, "us-east-1", curve)
 		static := newECDHStatic(t, sender, nil, pub, e.options())

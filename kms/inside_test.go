@@ -2,8 +2,8 @@ package kms
 
 import (
 	"bytes"
+	"crypto/rand"
 	"crypto/rsa"
-	"math/big"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -33,8 +33,9 @@ func TestClientsOfAConfigShareTheirConnections(t *testing.T) {
 
 func TestDataKeysAreClearedAfterRSAEncryption(t *testing.T) {
 	t.Parallel()
-	n := new(big.Int).Lsh(big.NewInt(1), 2047) // nobody decrypts
-	p := RSA{pub: &rsa.PublicKey{N: n.Add(n, big.NewInt(1)), E: 65537}, algorithm: OAEPSHA256}
+	priv, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	p := RSA{pub: &priv.PublicKey, algorithm: OAEPSHA256}
 	for _, size := range []int{80, 300} { // too long to be encrypted
 		bound := bytes.Repeat([]byte{1}, size)
 		ciphertext, err := p.seal(bound)

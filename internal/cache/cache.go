@@ -10,6 +10,12 @@
 // arrive meanwhile are its waiters. The package starts no goroutines; a timer removes
 // values that are too old.
 //
+// Every limit of every view that uses a value holds: a request joins a flight or takes
+// an entry only if the use so far, together with its own, and the value's age are
+// within the strictest limits of all views that did so before and of its own view.
+// Those limits then stay with the value until it leaves, and a message of unknown
+// length exceeds every limit of bytes.
+//
 // It follows [local-cache] and [storm-tracking-cache] of the specification, and
 // [caching-cmm] for what counts as use.
 //
@@ -42,14 +48,42 @@ type ID struct {
 type Value interface{ Clear() }
 
 // Usage is what a value was used for.
-type Usage struct{ Messages, Bytes int64 }
+type Usage struct {
+	Messages, Bytes int64
+	// Unknown is how many of the messages have an unknown length, which Bytes lacks.
+	// No limit of Bytes admits any.
+	Unknown int64
+}
 
 // plus returns the sum of u and more, and whether it is within limit.
 func (u Usage) plus(more, limit Usage) (Usage, bool) {
-	if more.Messages > limit.Messages-u.Messages || more.Bytes > limit.Bytes-u.Bytes {
+	if more.Messages > limit.Messages-u.Messages || more.Bytes > limit.Bytes-u.Bytes || more.Unknown > limit.Unknown-u.Unknown {
 		return u, false
 	}
-	return Usage{u.Messages + more.Messages, u.Bytes + more.Bytes}, true
+	return Usage{u.Messages + more.Messages, u.Bytes + more.Bytes, u.Unknown + more.Unknown}, true
+}
+
+// minus returns u without less, which was added to it.
+func (u Usage) minus(less Usage) Usage {
+	return Usage{u.Messages - less.Messages, u.Bytes - less.Bytes, u.Unknown - less.Unknown}
+}
+
+// bounds are the limits of a view, or the strictest ones of the views that use a value.
+type bounds struct {
+	limit  Usage
+	maxAge time.Duration
+}
+
+// and returns the stricter of each two limits.
+func (b bounds) and(other bounds) bounds {
+	return bounds{
+		limit: Usage{
+			Messages: min(b.limit.Messages, other.limit.Messages),
+			Bytes:    min(b.limit.Bytes, other.limit.Bytes),
+			Unknown:  min(b.limit.Unknown, other.limit.Unknown),
+		},
+		maxAge: min(b.maxAge, other.maxAge),
+	}
 }
 
 // redacted keeps fmt from following the pointers of what embeds it, unlocked.
@@ -64,11 +98,11 @@ type Store struct {
 	entries  map[ID]*entry
 	recent   list.List // of *entry, the most recently used one first
 	expiries expiries
-	timer    *time.Timer // removes what expires; nil until something can
-	alarm    time.Time   // when it will; zero if it is not set
-	flights  map[ID]*flight
-	seq      uint64 // of the latest flight
-	epoch    uint64 // number of purges; results of flights of an earlier epoch are not kept
+	timer    *time.Timer          // removes what expires; nil until something can
+	alarm    time.Time            // when it will; zero if it is not set
+	flights  map[ID]*flight       // the latest ones, which can be joined
+	flying   map[*flight]struct{} // all
+	seq      uint64               // of the latest flight
 }
 
 // entry is a value that can be used again.
@@ -77,9 +111,10 @@ type entry struct {
 	value   Value
 	view    *View // the leader's
 	seq     uint64
-	used    Usage
+	bounds        // of all views that used it
+	used    Usage // by all of them
 	created time.Time
-	expires time.Time
+	expires time.Time     // maxAge after created
 	tried   time.Time     // when the latest refresh began
 	recent  *list.Element // in Store.recent
 	index   int           // in Store.expiries
@@ -88,7 +123,7 @@ type entry struct {
 // New returns an empty store for up to capacity entries. If capacity is not positive,
 // nothing is kept.
 func New(capacity int) *Store {
-	s := &Store{capacity: capacity, entries: map[ID]*entry{}, flights: map[ID]*flight{}}
+	s := &Store{capacity: capacity, entries: map[ID]*entry{}, flights: map[ID]*flight{}, flying: map[*flight]struct{}{}}
 	s.redacted = provider.RedactAs(func() string { return fmt.Sprintf("cache store with %d entries", s.Len()) })
 	return s
 }
@@ -101,15 +136,18 @@ func (s *Store) Valid() bool { return s.entries != nil }
 func (s *Store) Purge() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.purge(func(*entry) bool { return true })
+	s.purge(func(*View) bool { return true })
 }
 
-func (s *Store) purge(match func(*entry) bool) {
-	s.epoch++
+// purge removes the entries of the views that match. The store is locked.
+func (s *Store) purge(match func(*View) bool) {
 	for _, e := range s.entries {
-		if match(e) {
+		if match(e.view) {
 			s.drop(e)
 		}
+	}
+	for f := range s.flying {
+		f.purged = f.purged || match(f.view)
 	}
 	s.setAlarm()
 }
@@ -133,9 +171,14 @@ func (s *Store) find(id ID, now time.Time) *entry {
 
 // put stores the value that a flight fetched, or clears it.
 func (s *Store) put(f *flight, value Value, now time.Time) {
+	created := now
+	if f.overdue(f.view, now) { // the service may have answered long ago
+		created = f.began.Add(f.view.maxFlight)
+	}
+	expires := created.Add(f.maxAge)
 	old := s.entries[f.id]
 	switch {
-	case f.epoch != s.epoch, s.capacity <= 0, f.used.Messages >= f.view.limit.Messages, old != nil && old.seq > f.seq:
+	case f.purged, s.capacity <= 0, f.used.Messages >= f.limit.Messages, !now.Before(expires), old != nil && old.seq > f.seq:
 		value.Clear()
 		return
 	case old != nil:
@@ -146,12 +189,28 @@ func (s *Store) put(f *flight, value Value, now time.Time) {
 		oldest.view.stats.Evictions++
 		s.drop(oldest)
 	}
-	e := &entry{id: f.id, value: value, view: f.view, seq: f.seq, used: f.used, created: now, expires: now.Add(f.view.maxAge)}
+	e := &entry{id: f.id, value: value, view: f.view, seq: f.seq, bounds: f.bounds, used: f.used, created: created, expires: expires}
 	s.entries[e.id] = e
 	e.recent = s.recent.PushFront(e)
 	heap.Push(&s.expiries, e)
 	e.view.stats.Entries++
 	s.setAlarm()
+}
+
+// use records that a view used the entry, which so much was used for by then, within b.
+func (s *Store) use(e *entry, used Usage, b bounds) {
+	e.used = used
+	s.recent.MoveToFront(e.recent)
+	if used.Messages >= b.limit.Messages {
+		s.expire(e)
+		return
+	}
+	e.limit = b.limit
+	if b.maxAge < e.maxAge {
+		e.maxAge, e.expires = b.maxAge, e.created.Add(b.maxAge)
+		heap.Fix(&s.expiries, e.index)
+		s.setAlarm()
+	}
 }
 
 // expire removes an entry that reached a limit.

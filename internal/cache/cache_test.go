@@ -64,10 +64,26 @@ func (r *request) Load(ctx context.Context) (cache.Value, error) {
 	return r.taken, nil
 }
 
+func (r *request) What() string { return "a secret" }
+
 func id(n byte) cache.ID { return cache.ID{Sum: [48]byte{n}} }
 
 func (u *user) get(ctx context.Context, n byte, cost cache.Usage) (cache.Outcome, error) {
 	return u.Get(ctx, cache.Key{ID: id(n), Cost: cost}, &request{u: u})
+}
+
+// value returns the value of the call at index i, while other calls may be under way.
+func (u *user) value(i int) *secret {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.values[i]
+}
+
+// made returns the number of calls, while others may begin.
+func (u *user) made() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.calls
 }
 
 // want gets an entry at the cost of a message of so many bytes.
@@ -228,17 +244,15 @@ func TestViewsShareEntriesEachWithItsLimits(t *testing.T) {
 		strict := newUser(s, cache.Options{Partition: "a", MaxAge: time.Minute, Limit: cache.Usage{Messages: 3}})
 		lax := newUser(s, cache.Options{Partition: "a", MaxAge: time.Hour})
 		lax.want(t, 1, 0, cache.Loaded)
-		time.Sleep(time.Minute - 1)
-		strict.want(t, 1, 0, cache.Hit)
-		time.Sleep(time.Nanosecond)
+		time.Sleep(time.Minute)
 		lax.want(t, 1, 0, cache.Hit)
 		strict.want(t, 1, 0, cache.Loaded) // and the new one replaces the old
-		lax.want(t, 1, 0, cache.Hit)
-		lax.want(t, 1, 0, cache.Hit)
-		lax.want(t, 1, 0, cache.Hit)
-		strict.want(t, 1, 0, cache.Loaded)
+		require.Equal(t, 1, lax.values[0].cleared)
 		require.Equal(t, cache.Stats{Entries: 1}, strict.Stats())
 		require.Equal(t, cache.Stats{}, lax.Stats())
+		lax.want(t, 1, 0, cache.Hit)
+		strict.want(t, 1, 0, cache.Hit)
+		require.Equal(t, cache.Stats{Expirations: 1}, strict.Stats())
 
 		// Too old for one, it is not used even while the next is on its way.
 		late := newUser(s, cache.Options{Partition: "a", MaxAge: time.Minute, Grace: 10 * time.Second, Interval: time.Second})
@@ -285,20 +299,20 @@ func TestRefreshNearTheEnd(t *testing.T) {
 		}
 		time.Sleep(time.Second - 1)
 		u.want(t, 1, 0, cache.Hit)
-		require.Equal(t, 2, u.calls)
+		require.Equal(t, 2, u.made())
 		time.Sleep(time.Nanosecond)
 		wg.Go(func() { u.want(t, 1, 0, cache.Loaded) }) // the first takes longer than the interval
 		synctest.Wait()
 		u.want(t, 1, 0, cache.Hit)
-		require.Equal(t, 3, u.calls)
+		require.Equal(t, 3, u.made())
 		time.Sleep(500 * time.Millisecond)
 		synctest.Wait()
-		require.Equal(t, 1, u.values[0].cleared, "the first call ended and replaced the entry")
+		require.Equal(t, 1, u.value(0).cleared, "the first call ended and replaced the entry")
 		u.want(t, 1, 0, cache.Hit)
 		wg.Wait()
-		require.Equal(t, 1, u.values[1].cleared, "the second call, begun later, replaced that")
+		require.Equal(t, 1, u.value(1).cleared, "the second call, begun later, replaced that")
 		u.want(t, 1, 0, cache.Hit)
-		require.Equal(t, 3, u.calls)
+		require.Equal(t, 3, u.made())
 		require.Equal(t, cache.Stats{Entries: 1}, u.Stats())
 	})
 }

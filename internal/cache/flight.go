@@ -1,7 +1,11 @@
 package cache
 
 import (
+	"cmp"
+	"container/list"
 	"context"
+	"errors"
+	"fmt"
 	"time"
 )
 
@@ -13,155 +17,242 @@ type flight struct {
 	id      ID
 	variant int
 	seq     uint64
-	epoch   uint64
+	began   time.Time
 
-	used    Usage // by the leader and the waiters
-	waiters []*waiter
+	bounds            // of the leader and the waiters
+	used    Usage     // by the leader and the waiters
+	waiters list.List // of *waiter, in the order of their arrival
+	purged  bool      // the value is for the waiters alone
 }
 
 // waiter is a request that waits for another's flight.
 type waiter struct {
-	view *View
-	key  Key
-	r    Request
-	done chan struct{} // closed when the fields below are final
+	view  *View
+	key   Key
+	r     Request
+	first *flight       // that it joined
+	done  chan struct{} // closed when the fields below are final
 
-	flight  *flight // nil when done
+	flight  *flight       // nil when done
+	place   *list.Element // in flight.waiters
 	outcome Outcome
 	err     error
 	lead    *flight // not nil: the flight that the waiter must lead now
 }
 
+// A call is what the ctx of Load holds under callKey: the flight that Load is called
+// for, and the call that its leader is part of.
+type call struct {
+	flight *flight
+	outer  *call
+}
+
+type callKey struct{}
+
+// of reports whether the flight waits for the call.
+func (c *call) of(f *flight) bool {
+	for ; c != nil; c = c.outer {
+		if c.flight == f {
+			return true
+		}
+	}
+	return false
+}
+
+// errOverdue ends the wait for a flight that has reached MaxFlight.
+var errOverdue = errors.New("overdue")
+
 // takeOff starts a flight. The store is locked.
 func (s *Store) takeOff(v *View, k Key) *flight {
 	s.seq++
-	f := &flight{store: s, view: v, id: k.ID, variant: k.Variant, seq: s.seq, epoch: s.epoch, used: k.Cost}
+	f := &flight{store: s, view: v, id: k.ID, variant: k.Variant, seq: s.seq, began: time.Now(), bounds: v.bounds, used: k.Cost}
 	s.flights[k.ID] = f
+	s.flying[f] = struct{}{}
 	return f
 }
 
+// overdue reports whether the flight has reached the MaxFlight of the view.
+func (f *flight) overdue(v *View, now time.Time) bool {
+	return v.maxFlight >= 0 && now.Sub(f.began) >= v.maxFlight
+}
+
 // join adds a waiter to the flight. It returns nil if the flight's value would be used
-// up or has been purged. The store is locked.
-func (f *flight) join(v *View, k Key, r Request) *waiter {
-	used, fits := f.used.plus(k.Cost, v.limit)
-	if !fits || f.epoch != f.store.epoch {
+// up or has been purged, or if the flight is overdue. The store is locked.
+func (f *flight) join(v *View, k Key, r Request, now time.Time) *waiter {
+	b := f.bounds.and(v.bounds)
+	used, fits := f.used.plus(k.Cost, b.limit)
+	if !fits || f.purged || f.overdue(v, now) {
 		return nil
 	}
-	f.used = used
-	w := &waiter{view: v, key: k, r: r, done: make(chan struct{}), flight: f}
-	f.waiters = append(f.waiters, w)
+	w := &waiter{view: v, key: k, r: r, first: f, done: make(chan struct{})}
+	f.add(w, used, b)
 	return w
 }
 
-// wait returns when the flight has landed or ctx is done.
-func (w *waiter) wait(ctx context.Context) (Outcome, error) {
-	select {
-	case <-w.done:
-	case <-ctx.Done():
-		s := w.view.store
-		s.mu.Lock()
-		if f := w.flight; f != nil {
-			f.used.Messages -= w.key.Cost.Messages
-			f.used.Bytes -= w.key.Cost.Bytes
-			w.flight = nil
-			s.mu.Unlock()
-			return 0, ctx.Err()
-		}
-		s.mu.Unlock()
-	}
-	if w.lead != nil {
-		return w.lead.lead(ctx, w.r, w.key.Cost)
-	}
-	return w.outcome, w.err
+// add adds a waiter, with whom so much is used within b.
+func (f *flight) add(w *waiter, used Usage, b bounds) {
+	f.used, f.bounds = used, b
+	w.flight, w.place = f, f.waiters.PushBack(w)
 }
 
-// resolve ends the wait. The store is locked.
+// remove ends the wait of a waiter.
+func (f *flight) remove(w *waiter) {
+	f.waiters.Remove(w.place)
+	w.flight, w.place = nil, nil
+}
+
+// wait returns when the flight has landed or ctx, whose channel is done, has ended; or
+// errOverdue.
+func (w *waiter) wait(ctx context.Context, done <-chan struct{}) (Outcome, error) {
+	var timer *time.Timer
+	var overdue <-chan time.Time
+	if w.view.maxFlight >= 0 {
+		timer = time.NewTimer(time.Until(w.first.began.Add(w.view.maxFlight)))
+		defer timer.Stop()
+		overdue = timer.C
+	}
+	for {
+		var err error // of ctx: asked with nothing locked
+		select {
+		case <-w.done:
+			return w.result(ctx)
+		case <-done:
+			err = cmp.Or(ctx.Err(), context.Canceled)
+		case <-overdue:
+			err = ctx.Err()
+		}
+		s, now := w.view.store, time.Now()
+		s.mu.Lock()
+		f := w.flight
+		switch {
+		case f == nil: // it landed meanwhile
+			s.mu.Unlock()
+			return w.result(ctx)
+		case err == nil && !f.overdue(w.view, now): // the lead was passed on
+			s.mu.Unlock()
+			timer.Reset(f.began.Add(w.view.maxFlight).Sub(now))
+			continue
+		}
+		f.used = f.used.minus(w.key.Cost)
+		f.remove(w)
+		s.mu.Unlock()
+		if err == nil {
+			return 0, errOverdue
+		}
+		return 0, w.waited(err)
+	}
+}
+
+// resolve ends the wait with a result. The store is locked.
 func (w *waiter) resolve(outcome Outcome, err error) {
-	w.flight, w.outcome, w.err = nil, outcome, err
+	w.flight.remove(w)
+	w.outcome, w.err = outcome, err
 	close(w.done)
+}
+
+// result returns what the waiter was resolved with, or leads the flight that it must.
+func (w *waiter) result(ctx context.Context) (Outcome, error) {
+	switch {
+	case w.lead != nil:
+		return w.lead.lead(ctx, w.r, w.key.Cost)
+	case w.err != nil:
+		return 0, w.waited(w.err)
+	}
+	return w.outcome, nil
+}
+
+// waited returns the error of a waiter, caused by err.
+func (w *waiter) waited(err error) error {
+	return fmt.Errorf("waited for another request's call for %s: %w", w.r.What(), err)
 }
 
 // lead makes the call for the leader's request r and the waiters.
 func (f *flight) lead(ctx context.Context, r Request, cost Usage) (Outcome, error) {
-	s := f.store
-	returned := false
+	locked := false
 	defer func() {
-		if !returned { // Load panicked, which concerns the leader alone
-			s.mu.Lock()
-			f.land()
-			f.pass(func(*waiter) bool { return true })
-			s.mu.Unlock()
+		if !locked { // Load panicked or ended the goroutine, which concerns the leader alone
+			f.store.mu.Lock()
 		}
+		f.land()
+		f.pass()
+		f.store.mu.Unlock()
 	}()
-	err := ctx.Err()
 	var value Value
+	err := ctx.Err()
 	if err == nil {
-		value, err = r.Load(ctx)
+		outer, _ := ctx.Value(callKey{}).(*call)
+		value, err = r.Load(context.WithValue(ctx, callKey{}, &call{f, outer}))
 	}
-	returned = true
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f.land()
-	if err != nil {
-		if ctx.Err() != nil { // which concerns the leader alone, too
-			f.pass(func(*waiter) bool { return true })
-			return 0, err
-		}
+	gaveUp := err != nil && ctx.Err() != nil
+	f.store.mu.Lock()
+	locked = true
+	switch {
+	case gaveUp: // which concerns the leader alone, too
+		return 0, err
+	case err != nil:
 		f.fail(err)
 		return f.fallBack(r, cost, err)
 	}
-	for _, w := range f.waiters {
-		if w.flight == f {
-			if value != nil && w.r.Take(value) {
-				w.resolve(Hit, nil)
-			} else {
-				w.resolve(Alone, nil)
-			}
-		}
-	}
-	if value != nil {
-		s.put(f, value, time.Now())
-	}
+	f.serve(value)
 	return Loaded, nil
 }
 
 // land lets no further request join.
 func (f *flight) land() {
+	delete(f.store.flying, f)
 	if f.store.flights[f.id] == f {
 		delete(f.store.flights, f.id)
 	}
 }
 
-// fail gives the error to the waiters of the same Variant. The first of the others leads
-// a new flight.
-func (f *flight) fail(err error) {
-	for _, w := range f.waiters {
-		if w.flight == f && w.key.Variant == f.variant {
-			w.resolve(0, err)
-		}
+// each calls do for every waiter, which do may remove.
+func (f *flight) each(do func(*waiter)) {
+	for at := f.waiters.Front(); at != nil; {
+		w := at.Value.(*waiter)
+		at = at.Next()
+		do(w)
 	}
-	f.pass(func(w *waiter) bool { return w.key.Variant != f.variant })
 }
 
-// pass makes the first waiter that matches the leader of a new flight. The other
-// matching waiters wait for that.
-func (f *flight) pass(match func(*waiter) bool) {
+// serve gives the value to the waiters and to the store.
+func (f *flight) serve(value Value) {
+	f.each(func(w *waiter) {
+		if value != nil && w.r.Take(value) {
+			w.resolve(Hit, nil)
+		} else {
+			w.resolve(Alone, nil)
+		}
+	})
+	if value != nil {
+		f.store.put(f, value, time.Now())
+	}
+}
+
+// fail gives the error to the waiters of the same Variant.
+func (f *flight) fail(err error) {
+	f.each(func(w *waiter) {
+		if w.key.Variant == f.variant {
+			w.resolve(0, err)
+		}
+	})
+}
+
+// pass makes the first waiter that is left the leader of a new flight, which the others
+// join. It is within their limits, as the former flight was.
+func (f *flight) pass() {
 	var next *flight
-	for _, w := range f.waiters {
-		switch {
-		case w.flight != f || !match(w):
-		case next == nil:
+	f.each(func(w *waiter) {
+		if next == nil {
 			next = f.store.takeOff(w.view, w.key)
 			w.lead = next
 			w.resolve(0, nil)
-		default: // it fits, as it did together with the former leader's use
-			next.used.Messages += w.key.Cost.Messages
-			next.used.Bytes += w.key.Cost.Bytes
-			next.waiters = append(next.waiters, w)
-			w.flight = next
+			return
 		}
-	}
+		f.remove(w)
+		b := next.bounds.and(w.view.bounds)
+		used, _ := next.used.plus(w.key.Cost, b.limit)
+		next.add(w, used, b)
+	})
 }
 
 // fallBack returns the result of a leader whose call failed. If the call was a refresh
@@ -169,14 +260,14 @@ func (f *flight) pass(match func(*waiter) bool) {
 func (f *flight) fallBack(r Request, cost Usage, err error) (Outcome, error) {
 	now := time.Now()
 	e := f.store.find(f.id, now)
-	if e == nil || now.Sub(e.created) >= f.view.maxAge {
+	if e == nil {
 		return 0, err
 	}
-	used, fits := e.used.plus(cost, f.view.limit)
+	used, b, fits := f.view.fits(e, cost, now)
 	if !fits || !r.Take(e.value) {
 		return 0, err
 	}
-	f.view.use(e, used)
+	f.store.use(e, used, b)
 	f.view.stats.RefreshFailures++
 	return Loaded, nil
 }

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -10,19 +11,20 @@ import (
 type View struct {
 	store     *Store
 	partition string
-	maxAge    time.Duration
+	bounds
 	grace     time.Duration
 	interval  time.Duration
-	limit     Usage
-	stats     Stats // guarded by store.mu
+	maxFlight time.Duration // negative: none
+	stats     Stats         // guarded by store.mu
 }
 
 // DefaultCapacity is the capacity of a cache's own store if the user names none.
 const DefaultCapacity = 1000
 
 const (
-	defaultGrace = 10 * time.Second
-	graceTries   = 10 // with defaultGrace one a second, as the specification says
+	defaultGrace     = 10 * time.Second
+	defaultMaxFlight = 10 * time.Second
+	graceTries       = 10 // with defaultGrace one a second, as the specification says
 )
 
 // GracePeriod returns Options.Grace and Options.Interval for the grace period that a
@@ -44,10 +46,15 @@ type Options struct {
 	MaxAge time.Duration
 	// Grace is the last part of MaxAge. In it one request at a time refreshes the
 	// entry while the others use the old value, and not earlier than Interval after
-	// the latest refresh began. Zero means none.
+	// the latest refresh began. It is part of the view's own MaxAge, also if that of
+	// another view ends before. Zero means none.
 	Grace, Interval time.Duration
-	// Limit is the most use of a value. Zeros mean no limit.
+	// Limit is the most use of a value. Zeros mean no limit; Unknown must be zero.
 	Limit Usage
+	// MaxFlight is the age from which a flight holds nobody up. Requests do not join
+	// it, and its waiters make calls of their own. The MaxAge of its value begins then
+	// at the latest. Zero means 10 seconds, negative none.
+	MaxFlight time.Duration
 }
 
 // Stats count what happened to the entries that a view fetched.
@@ -64,9 +71,12 @@ func (s *Store) View(o Options) *View {
 		o.Limit.Messages = noLimit
 	}
 	if o.Limit.Bytes == 0 {
-		o.Limit.Bytes = noLimit
+		o.Limit.Bytes, o.Limit.Unknown = noLimit, noLimit
 	}
-	return &View{store: s, partition: o.Partition, maxAge: o.MaxAge, grace: o.Grace, interval: o.Interval, limit: o.Limit}
+	if o.MaxFlight == 0 {
+		o.MaxFlight = defaultMaxFlight
+	}
+	return &View{store: s, partition: o.Partition, bounds: bounds{o.Limit, o.MaxAge}, grace: o.Grace, interval: o.Interval, maxFlight: o.MaxFlight}
 }
 
 // Stats returns the counts so far.
@@ -81,7 +91,7 @@ func (v *View) Stats() Stats {
 func (v *View) Purge() {
 	v.store.mu.Lock()
 	defer v.store.mu.Unlock()
-	v.store.purge(func(e *entry) bool { return e.view.partition == v.partition })
+	v.store.purge(func(of *View) bool { return of.partition == v.partition })
 }
 
 // A Request is one use of a value.
@@ -93,6 +103,8 @@ type Request interface {
 	// Load makes the call. It returns the value to keep for other requests, or nil if
 	// there is nothing to share. It stores its own result in the request.
 	Load(context.Context) (Value, error)
+	// What names what the request is for, in errors. It tells no secrets.
+	What() string
 }
 
 // A Key says which entry a request is for.
@@ -114,49 +126,97 @@ const (
 )
 
 // Get lets the request take the entry, or makes a flight for it. The first request for
-// a missing entry is the leader. Later ones wait, as many as the limit admits, each
+// a missing entry is the leader. Later ones wait, as many as the limits admit, each
 // until its own ctx is done. If the leader fails because its ctx is done, the first
 // waiter leads a new flight. Any other error goes to all waiters of the same Variant.
+// The errors of waiters say that they waited, and for what.
+//
+// When a flight has reached MaxFlight, one of its waiters leads a new flight, which the
+// others join. Who has waited that long for maxOverdue flights makes a call alone.
+//
+// A request under the ctx of a leader for the same entry would wait for itself. It
+// fails instead.
 func (v *View) Get(ctx context.Context, k Key, r Request) (Outcome, error) {
+	var is inside
+	for overdue := 0; ; {
+		next := v.next(k, r, &is, overdue < maxOverdue)
+		switch {
+		case next.outcome != 0:
+			return next.outcome, nil
+		case next.lead != nil:
+			return next.lead.lead(ctx, r, k.Cost)
+		case next.wait != nil:
+			outcome, err := next.wait.wait(ctx, is.done)
+			if err != errOverdue {
+				return outcome, err
+			}
+			overdue++
+		case is.known:
+			return 0, fmt.Errorf("the call for %s asked for the same again and would wait for itself, as in a cache under a cache", r.What())
+		default: // ctx may be the user's: its methods are called with nothing locked
+			calls, _ := ctx.Value(callKey{}).(*call)
+			is = inside{known: true, calls: calls, done: ctx.Done()}
+		}
+	}
+}
+
+// maxOverdue is for how many flights a request waits that reach MaxFlight.
+const maxOverdue = 2
+
+// inside is what the ctx of a request says, once it is known.
+type inside struct {
+	known bool
+	calls *call
+	done  <-chan struct{}
+}
+
+// A step is what a request does next: at most one of these. If it is none of them, the
+// request's ctx must be looked at, or has shown that the request would wait for itself.
+type step struct {
+	outcome Outcome // return this
+	lead    *flight // lead this
+	wait    *waiter // wait
+}
+
+// next returns what the request does next.
+func (v *View) next(k Key, r Request, is *inside, join bool) step {
 	s := v.store
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.flights[k.ID]
+	if f != nil && (!is.known || is.calls.of(f)) {
+		return step{}
+	}
 	now := time.Now()
 	refresh := false
 	e := s.find(k.ID, now)
-	if e != nil && now.Sub(e.created) < v.maxAge {
-		used, fits := e.used.plus(k.Cost, v.limit)
-		refresh = fits && now.Sub(e.created) >= v.maxAge-v.grace && now.Sub(e.tried) >= v.interval
+	if e != nil {
+		used, b, fits := v.fits(e, k.Cost, now)
+		age := now.Sub(e.created)
+		refresh = fits && age >= v.maxAge-v.grace && now.Sub(e.tried) >= v.interval
 		if fits && !refresh {
-			taken := r.Take(e.value)
-			if taken {
-				v.use(e, used)
+			if !r.Take(e.value) {
+				return step{outcome: Alone}
 			}
-			s.mu.Unlock()
-			if !taken {
-				return Alone, nil
-			}
-			return Hit, nil
+			s.use(e, used, b)
+			return step{outcome: Hit}
 		}
 	}
-	if f := s.flights[k.ID]; f != nil && !refresh {
-		if w := f.join(v, k, r); w != nil {
-			s.mu.Unlock()
-			return w.wait(ctx)
+	if f != nil && join && !refresh {
+		if w := f.join(v, k, r, now); w != nil {
+			return step{wait: w}
 		}
 	}
 	if e != nil {
 		e.tried = now
 	}
-	f := s.takeOff(v, k)
-	s.mu.Unlock()
-	return f.lead(ctx, r, k.Cost)
+	return step{lead: s.takeOff(v, k)}
 }
 
-// use records the entry's total use and that it was just used.
-func (v *View) use(e *entry, used Usage) {
-	e.used = used
-	v.store.recent.MoveToFront(e.recent)
-	if used.Messages >= v.limit.Messages {
-		v.store.expire(e)
-	}
+// fits returns the total use of the entry and its bounds if a request of the view used
+// it now, and whether that is within them.
+func (v *View) fits(e *entry, cost Usage, now time.Time) (Usage, bounds, bool) {
+	b := e.bounds.and(v.bounds)
+	used, fits := e.used.plus(cost, b.limit)
+	return used, b, fits && now.Sub(e.created) < b.maxAge
 }

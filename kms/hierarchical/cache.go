@@ -3,6 +3,7 @@ package hierarchical
 import (
 	"context"
 	"crypto/sha512"
+	"fmt"
 
 	"github.com/esdk-go/esdk/internal/cache"
 	"github.com/esdk-go/esdk/kms/internal/uuid"
@@ -68,6 +69,14 @@ func (c *branchKeyCall) Load(ctx context.Context) (cache.Value, error) {
 	}
 	kept := c.key
 	return &kept, nil
+}
+
+// What names the branch key in errors.
+func (c *branchKeyCall) What() string {
+	if c.version == nil {
+		return fmt.Sprintf("the active version of branch key %.200q", c.id)
+	}
+	return fmt.Sprintf("version %v of branch key %.200q", c.version, c.id)
 }
 
 // load asks the store for the branch key and copies it into the call.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -183,8 +184,7 @@ func TestProviderRefreshesBeforeTheEnd(t *testing.T) {
 }
 
 // Providers on one CacheStore use each other's branch keys if partition,
-// logical name and branch key are equal, and only then, each within its own
-// MaxAge.
+// logical name and branch key are equal, and only then, within the MaxAge of all.
 func TestProvidersShareEntries(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T) {
@@ -200,7 +200,7 @@ func TestProvidersShareEntries(t *testing.T) {
 		keys.takeCalls()
 
 		unable := newBranchKeys() // has no key, and the same name
-		same := create(unable, "key", "a", time.Minute)
+		same := create(unable, "key", "a", time.Hour)
 		opens(t, a, generated(t, same, nil), nil)
 		opens(t, same, key, nil)
 		require.Empty(t, keys.takeCalls())
@@ -217,13 +217,101 @@ func TestProvidersShareEntries(t *testing.T) {
 
 		// An entry that is too old for this provider is not used by it, though by others.
 		time.Sleep(time.Minute)
-		opens(t, a, key, nil)
-		require.Empty(t, keys.takeCalls())
-		_, err := same.GenerateDataKey(t.Context(), requestFor(nil))
+		late := create(unable, "key", "a", time.Minute)
+		_, err := late.GenerateDataKey(t.Context(), requestFor(nil))
 		require.ErrorIs(t, err, hierarchical.ErrBranchKeyNotFound)
-		require.ErrorIs(t, refused(t, same, requestFor(nil), key.Encrypted), hierarchical.ErrBranchKeyNotFound)
+		require.ErrorIs(t, refused(t, late, requestFor(nil), key.Encrypted), hierarchical.ErrBranchKeyNotFound)
 		opens(t, a, key, nil)
 		require.Empty(t, keys.takeCalls())
+
+		// Once this one has used an entry, its MaxAge holds for the others, too.
+		brief := create(unable, "key", "a", 2*time.Minute)
+		opens(t, brief, generated(t, brief, nil), nil)
+		time.Sleep(time.Minute)
+		opens(t, a, generated(t, a, nil), nil)
+		require.Len(t, keys.takeCalls(), 2)
+	})
+}
+
+// A call of the store that does not come back holds nobody up for longer than
+// MaxFlight, neither on encryption nor on decryption.
+func TestProviderMaxFlight(t *testing.T) {
+	t.Parallel()
+	for set, want := range map[time.Duration]time.Duration{0: 10 * time.Second, time.Minute: time.Minute, -1: time.Hour} {
+		bubble(t, func(t *testing.T) {
+			s := newBranchKeys("key")
+			p := newProvider(t, s, hierarchical.Options{MaxFlight: set})
+			defer p.Purge()
+			key := generated(t, p, nil)
+			p.Purge()
+			release := make(chan struct{})
+			time.AfterFunc(time.Hour, func() { close(release) })
+			var calls atomic.Int64
+			s.Intercept(func(context.Context, kmstest.BranchKeyCall) (*hierarchical.BranchKey, error) {
+				if calls.Add(1) <= 2 {
+					<-release
+				}
+				return nil, nil
+			})
+			start := time.Now()
+			var hung, wg sync.WaitGroup
+			hung.Go(func() { generated(t, p, nil) })
+			hung.Go(func() { opens(t, p, key, nil) })
+			synctest.Wait()
+			for range 5 {
+				wg.Go(func() {
+					generated(t, p, nil)
+					opens(t, p, key, nil)
+					require.Equal(t, want, time.Since(start))
+				})
+			}
+			wg.Wait()
+			hung.Wait()
+		})
+	}
+}
+
+// Who waited for another's call says so, and for which branch key.
+func TestProviderErrorsOfWaiters(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T) {
+		s := newBranchKeys("key")
+		p := newProvider(t, s, hierarchical.Options{})
+		key := generated(t, p, nil)
+		p.Purge()
+		s.latency = time.Second
+		down := errors.New("down")
+		s.set(func() { s.err = down })
+		var wg sync.WaitGroup
+		for what, call := range map[string]func(context.Context) error{
+			`the active version of branch key "key": `: func(ctx context.Context) error {
+				_, err := p.GenerateDataKey(ctx, requestFor(nil))
+				return err
+			},
+			"version " + versionOf(key.Encrypted) + ` of branch key "key": `: func(ctx context.Context) error {
+				_, err := p.DecryptDataKey(ctx, requestFor(nil), []keyprovider.EncryptedDataKey{key.Encrypted})
+				return err
+			},
+		} {
+			wg.Go(func() {
+				err := call(t.Context())
+				require.ErrorIs(t, err, down)
+				require.NotContains(t, err.Error(), "waited")
+			})
+			synctest.Wait()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			defer cancel()
+			for ctx, want := range map[context.Context]error{t.Context(): down, ctx: context.DeadlineExceeded} {
+				wg.Go(func() {
+					err := call(ctx)
+					require.ErrorIs(t, err, want)
+					if want == down || strings.HasPrefix(what, "the active") {
+						require.ErrorContains(t, err, "waited for another request's call for "+what)
+					}
+				})
+			}
+		}
+		wg.Wait()
 	})
 }
 
@@ -309,13 +397,7 @@ func TestStatsCount(t *testing.T) {
 		p := newProvider(t, s, hierarchical.Options{MaxAge: time.Minute, GracePeriod: 10 * time.Second, CacheStore: store})
 		key := make(chan *keyprovider.DataKey, 3)
 		for range 3 {
-			go func() {
-				k, err := p.GenerateDataKey(t.Context(), requestFor(nil))
-				if err != nil {
-					t.Error(err)
-				}
-				key <- k
-			}()
+			go func() { key <- generated(t, p, nil) }()
 		}
 		synctest.Wait()
 		require.Equal(t, hierarchical.Stats{Misses: 1, InFlight: 1}, p.Stats())

@@ -148,3 +148,4 @@ type bringsOther struct{}
 
 func (bringsOther) Take(cache.Value) bool                     { return true }
 func (bringsOther) Load(context.Context) (cache.Value, error) { return other{}, nil }
+func (bringsOther) What() string                              { return "another" }

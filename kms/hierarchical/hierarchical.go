@@ -94,6 +94,12 @@ type Options struct {
 	// less than MaxAge. Zero means 10 seconds, or a tenth of MaxAge if that is
 	// less; negative means none.
 	GracePeriod time.Duration
+	// MaxFlight is how long a call to the store holds up other messages that need the
+	// same branch key. After that, later messages and those that wait for the call make
+	// a new one. Zero means 10 seconds; negative means that they wait until the call
+	// returns or their own ctx is done. If the call returns later, the message that made
+	// it still gets the branch key; MaxAge then counts from when MaxFlight was over.
+	MaxFlight time.Duration
 	// MaxEntries is how many versions of branch keys are cached. The least
 	// recently used one makes room for another. A version that both encrypts and
 	// decrypts takes two entries. Zero means 1000. It must be zero if CacheStore
@@ -136,14 +142,17 @@ type counts struct{ hits, misses, inFlight atomic.Int64 }
 // If several messages need a branch key that is not cached, one of them (the
 // leader) asks the store, with its own ctx, and the others wait, each until its
 // own ctx is done. If the leader's ctx ends, a waiter asks the store instead.
-// Any other error goes to all waiters and is not cached. Branch keys are cleared
-// from memory when they expire, when they make room for others, and by
-// [Provider.Purge].
+// Any other error goes to all waiters and is not cached. The error of a waiter says
+// that it waited, and for which branch key. A call that takes longer than MaxFlight
+// holds nobody else up: one of its waiters makes a new call, for which the others wait
+// once more before each makes its own. Branch keys are cleared from memory when they
+// expire, when they make room for others, and by [Provider.Purge].
 //
 // Providers with one CacheStore and equal Partitions use each other's branch
 // keys of the same ID, if the logical names of their stores are equal. What one
-// of them has read, the others use without any permission of their own. Two
-// different stores must never have the same logical name.
+// of them has read, the others use without any permission of their own. The shortest
+// MaxAge of all providers that have used a cached branch key holds for all of them.
+// Two different stores must never have the same logical name.
 func New(store Store, opts Options) (*Provider, error) {
 	switch {
 	case provider.IsNil(store):
@@ -194,6 +203,7 @@ func New(store Store, opts Options) (*Provider, error) {
 			MaxAge:    opts.MaxAge,
 			Grace:     grace,
 			Interval:  interval,
+			MaxFlight: opts.MaxFlight,
 		}),
 	}, nil
 }

@@ -1,0 +1,199 @@
+package cache_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/esdk-go/esdk/internal/cache"
+)
+
+// Costs of a message of so many bytes, of a stream of unknown length, and of
+// decryption.
+func message(bytes int64) cache.Usage { return cache.Usage{Messages: 1, Bytes: bytes} }
+
+var (
+	stream  = cache.Usage{Messages: 1, Unknown: 1}
+	nothing = cache.Usage{}
+)
+
+// Every limit of every view that uses an entry holds, for all of them.
+func TestTheStrictestLimitHolds(t *testing.T) {
+	type use struct {
+		wait   time.Duration
+		strict bool // the view that uses it; the other has no limit but an hour
+		cost   cache.Usage
+		want   cache.Outcome
+	}
+	const strict, lax, h, l = true, false, cache.Hit, cache.Loaded
+	for name, test := range map[string]struct {
+		options cache.Options
+		uses    []use
+	}{
+		"one message, made by the strict": {cache.Options{Limit: cache.Usage{Messages: 1}},
+			[]use{{0, strict, message(1), l}, {0, lax, message(1), l}, {0, lax, message(1), h}}},
+		"one message, made by the lax": {cache.Options{Limit: cache.Usage{Messages: 1}},
+			[]use{{0, lax, message(1), l}, {0, strict, message(1), l}, {0, lax, message(1), h}, {0, strict, message(1), l}}},
+		"messages": {cache.Options{Limit: cache.Usage{Messages: 3}},
+			[]use{{0, lax, message(1), l}, {0, strict, message(1), h}, {0, lax, message(1), h}, {0, lax, message(1), l}}},
+		"messages, used up before": {cache.Options{Limit: cache.Usage{Messages: 3}},
+			[]use{{0, lax, message(1), l}, {0, lax, message(1), h}, {0, lax, message(1), h}, {0, lax, message(1), h}, {0, strict, message(1), l}, {0, lax, message(1), h}}},
+		"bytes": {cache.Options{Limit: cache.Usage{Bytes: 100}},
+			[]use{{0, lax, message(10), l}, {0, strict, message(50), h}, {0, lax, message(40), h}, {0, lax, message(1), l}}},
+		"bytes, used up before": {cache.Options{Limit: cache.Usage{Bytes: 100}},
+			[]use{{0, lax, message(101), l}, {0, lax, message(50), h}, {0, strict, message(1), l}, {0, lax, message(99), h}, {0, lax, message(1), l}}},
+		"a stream uses up the bytes": {cache.Options{Limit: cache.Usage{Bytes: 1000}},
+			[]use{{0, lax, stream, l}, {0, lax, stream, h}, {0, lax, message(1), h}, {0, strict, message(1), l}, {0, lax, message(1), h}}},
+		"a stream on a hit": {cache.Options{Limit: cache.Usage{Bytes: 1000}},
+			[]use{{0, lax, message(1), l}, {0, lax, stream, h}, {0, strict, nothing, l}}},
+		"a stream where bytes are counted": {cache.Options{Limit: cache.Usage{Bytes: 1000}},
+			[]use{{0, strict, message(1), l}, {0, lax, message(1), h}, {0, lax, stream, l}, {0, strict, message(1), l}}},
+		"age": {cache.Options{MaxAge: time.Minute},
+			[]use{{0, lax, nothing, l}, {time.Minute - 1, strict, nothing, h}, {0, lax, nothing, h}, {1, lax, nothing, l}, {time.Minute, lax, nothing, h}}},
+		"age, too old before": {cache.Options{MaxAge: time.Minute},
+			[]use{{0, lax, nothing, l}, {time.Minute, lax, nothing, h}, {0, strict, nothing, l}, {time.Minute - 1, lax, nothing, h}, {1, lax, nothing, l}}},
+		"decryption": {cache.Options{Limit: cache.Usage{Messages: 1, Bytes: 1}},
+			[]use{{0, strict, nothing, l}, {0, lax, nothing, h}, {0, strict, nothing, h}, {0, lax, nothing, h}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := cache.New(10)
+				users := map[bool]*user{strict: newUser(s, test.options), lax: newUser(s, cache.Options{})}
+				for i, use := range test.uses {
+					time.Sleep(use.wait)
+					got, err := users[use.strict].get(bg, 1, use.cost)
+					require.NoError(t, err)
+					require.Equal(t, use.want, got, "use %d", i+1)
+				}
+				s.Purge()
+				for _, u := range users {
+					for _, v := range u.values {
+						require.Equal(t, 1, v.cleared)
+					}
+				}
+			})
+		})
+	}
+}
+
+// An entry that a stricter view used leaves at that view's MaxAge without any call.
+func TestTheStrictestMaxAgeClearsTheValue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := cache.New(10)
+		lax, strict := newUser(s, cache.Options{}), newUser(s, cache.Options{MaxAge: time.Minute})
+		lax.want(t, 1, 0, cache.Loaded)
+		lax.want(t, 2, 0, cache.Loaded)
+		strict.want(t, 2, 0, cache.Hit)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, []int{0, 1}, []int{lax.values[0].cleared, lax.values[1].cleared})
+		lax.want(t, 1, 0, cache.Hit)
+		s.Purge()
+	})
+}
+
+// So do the limits of all that share a flight, whoever leads it.
+func TestTheStrictestLimitHoldsInFlight(t *testing.T) {
+	type ask struct {
+		strict bool
+		cost   cache.Usage
+		want   cache.Outcome
+	}
+	const strict, lax, h, l = true, false, cache.Hit, cache.Loaded
+	for name, test := range map[string]struct {
+		options cache.Options
+		asks    []ask
+	}{
+		"one message, the strict leads":       {cache.Options{Limit: cache.Usage{Messages: 1}}, []ask{{strict, message(1), l}, {lax, message(1), l}, {lax, message(1), h}}},
+		"one message, the lax leads":          {cache.Options{Limit: cache.Usage{Messages: 1}}, []ask{{lax, message(1), l}, {lax, message(1), h}, {strict, message(1), l}}},
+		"messages, the strict waits":          {cache.Options{Limit: cache.Usage{Messages: 3}}, []ask{{lax, message(1), l}, {strict, message(1), h}, {lax, message(1), h}, {lax, message(1), l}}},
+		"bytes, the strict leads":             {cache.Options{Limit: cache.Usage{Bytes: 100}}, []ask{{strict, message(10), l}, {lax, message(90), h}, {lax, message(1), l}}},
+		"bytes, the strict waits":             {cache.Options{Limit: cache.Usage{Bytes: 100}}, []ask{{lax, message(10), l}, {strict, message(50), h}, {lax, message(40), h}, {lax, message(1), l}}},
+		"a stream leads":                      {cache.Options{Limit: cache.Usage{Bytes: 1000}}, []ask{{lax, stream, l}, {lax, stream, h}, {strict, message(1), l}}},
+		"a stream waits":                      {cache.Options{Limit: cache.Usage{Bytes: 1000}}, []ask{{lax, message(1), l}, {lax, stream, h}, {strict, message(1), l}}},
+		"a stream where bytes are counted":    {cache.Options{Limit: cache.Usage{Bytes: 1000}}, []ask{{strict, message(1), l}, {lax, message(1), h}, {lax, stream, l}}},
+		"decryption under encryption's limit": {cache.Options{Limit: cache.Usage{Messages: 1, Bytes: 1}}, []ask{{strict, nothing, l}, {lax, nothing, h}, {strict, nothing, h}}},
+	} {
+		for _, passed := range []bool{false, true} { // the first leader gives up, and the next takes over
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					s := cache.New(10)
+					users := map[bool]*user{strict: newUser(s, test.options), lax: newUser(s, cache.Options{})}
+					for _, u := range users {
+						u.load = slow(time.Second)
+					}
+					var wg sync.WaitGroup
+					if passed {
+						ctx, cancel := context.WithTimeout(bg, time.Millisecond)
+						defer cancel()
+						wg.Go(func() { users[lax].get(ctx, 1, nothing) })
+						synctest.Wait()
+					}
+					for i, ask := range test.asks {
+						wg.Go(func() {
+							got, err := users[ask.strict].get(bg, 1, ask.cost)
+							require.NoError(t, err)
+							require.Equal(t, ask.want, got, "request %d", i+1)
+						})
+						synctest.Wait()
+					}
+					wg.Wait()
+					s.Purge()
+				})
+			})
+		}
+	}
+}
+
+// What a flight brought keeps the bounds of those that waited for it.
+func TestBoundsOfWaitersStay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := cache.New(10)
+		lax := newUser(s, cache.Options{})
+		lax.load = slow(time.Second)
+		strict := newUser(s, cache.Options{MaxAge: time.Minute, Limit: cache.Usage{Bytes: 100}})
+		var wg sync.WaitGroup
+		wg.Go(func() { lax.want(t, 1, 10, cache.Loaded) })
+		synctest.Wait()
+		wg.Go(func() { strict.want(t, 1, 10, cache.Hit) })
+		wg.Wait()
+		lax.load = nil
+		lax.want(t, 1, 80, cache.Hit)
+		lax.want(t, 1, 1, cache.Loaded)
+
+		lax.load = slow(time.Second)
+		wg.Go(func() { lax.want(t, 2, 10, cache.Loaded) })
+		synctest.Wait()
+		wg.Go(func() { strict.want(t, 2, 10, cache.Hit) })
+		wg.Wait()
+		lax.load = nil
+		time.Sleep(time.Minute - 1)
+		lax.want(t, 2, 0, cache.Hit)
+		time.Sleep(1)
+		lax.want(t, 2, 0, cache.Loaded)
+		s.Purge()
+	})
+}
+
+// An entry whose refresh failed is used within the bounds of all.
+func TestBoundsHoldWhenARefreshFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := cache.New(10)
+		lax := newUser(s, cache.Options{MaxAge: time.Minute, Grace: 20 * time.Second, Interval: time.Second})
+		strict := newUser(s, cache.Options{Limit: cache.Usage{Bytes: 100}})
+		lax.want(t, 1, 40, cache.Loaded)
+		strict.want(t, 1, 40, cache.Hit)
+		lax.load = func(context.Context) (cache.Value, error) { return nil, errDown }
+		time.Sleep(45 * time.Second)
+		lax.want(t, 1, 20, cache.Loaded) // 100 with it, and the error is not returned
+		require.EqualValues(t, 1, lax.Stats().RefreshFailures)
+		time.Sleep(time.Second)
+		_, err := lax.get(bg, 1, message(1))
+		require.ErrorIs(t, err, errDown)
+		s.Purge()
+	})
+}
