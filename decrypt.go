@@ -105,8 +105,11 @@ func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyP
 		req.ReproducedContext = maps.Clone(req.ReproducedContext)
 	}
 	m, err := openHeader(ctx, h, p, &req, &o, client.Concurrency)
-	if err != nil && len(added) > 0 {
-		return nil, fmt.Errorf("%w (the message does not store the caller's keys %q: they were taken as pairs that it requires)", err, added)
+	if err != nil && len(added) > 0 && ctx.Err() == nil {
+		for i, k := range added {
+			added[i] = fmt.Sprintf("%.100q", k)
+		}
+		return nil, fmt.Errorf("%w (the message does not store the caller's keys %s: they were taken as pairs that it requires)", err, provider.List(added))
 	}
 	return m, err
 }
@@ -140,9 +143,9 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 	if returned == nil {
 		return nil, errors.New("the materials manager returned nothing")
 	}
-	defer clear(returned.DataKey)
-	materials := *returned
-	materials.EncryptionContext = headerContext(p, returned.EncryptionContext)
+	materials := ownDecryption(p, returned)
+	defer clear(materials.DataKey)
+	clear(returned.DataKey)
 	if err := checkDecryptionMaterials(&materials, h, o.EncryptionContext); err != nil {
 		return nil, fmt.Errorf("decryption materials: %w", err)
 	}
@@ -201,8 +204,8 @@ type contextError struct{}
 var errContextDiffers error = contextError{}
 
 func (contextError) Error() string {
-	return "header: authentication failed with the right data key: the encryption context is not that of the message," +
-		" most likely because a required pair, which the message does not store, was not given; or the header was altered"
+	return "header: authentication failed with the right data key: either the encryption context is not that of the message," +
+		" as when a required pair, which the message does not store, was not given; or the header was altered"
 }
 
 func (contextError) Unwrap() []error { return []error{ErrAuthentication, ErrEncryptionContext} }

@@ -96,9 +96,9 @@ func (c *Client) seal(ctx context.Context, p keyprovider.MasterKeyProvider, opts
 	if returned == nil {
 		return nil, errors.New("the materials manager returned nothing")
 	}
-	defer clear(returned.DataKey)
-	materials := *returned
-	materials.EncryptionContext = headerContext(p, returned.EncryptionContext)
+	materials := ownEncryption(p, returned)
+	defer clear(materials.DataKey)
+	clear(returned.DataKey)
 	if err := checkEncryptionMaterials(&materials, &client, &o); err != nil {
 		return nil, fmt.Errorf("encryption materials: %w", err)
 	}
@@ -169,8 +169,11 @@ func checkEncryptionMaterials(m *keyprovider.EncryptionMaterials, client *Client
 		}
 	}
 	for _, k := range m.RequiredContextKeys {
-		if _, ok := m.EncryptionContext[k]; !ok || k == format.PublicKeyField {
-			return fmt.Errorf("%w: the required key %q", ErrEncryptionContext, k)
+		if _, ok := m.EncryptionContext[k]; !ok {
+			return fmt.Errorf("%w: the required key %q is missing", ErrEncryptionContext, k)
+		}
+		if strings.HasPrefix(k, format.ReservedPrefix) {
+			return fmt.Errorf("%w: the reserved key %q cannot be required, as nobody could give it to decrypt", ErrEncryptionContext, k)
 		}
 	}
 	return checkSigningKey(m)

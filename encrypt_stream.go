@@ -71,9 +71,13 @@ func (s *encryptStream) finish(dst []byte) ([]byte, error) {
 // finishTo writes the end of the message to w.
 func (s *encryptStream) finishTo(w *sink) error {
 	end, err := s.m.finish(s.m.Scratch(s.m.finalSize(s.in.Len()))[:0], s.in.Bytes())
-	if err == nil {
-		_, err = w.Write(end)
+	if err != nil {
+		return err
 	}
+	if s.disputed() { // while it was signed, which takes long
+		return errDisputed
+	}
+	_, err = w.Write(end)
 	return err
 }
 
@@ -205,8 +209,8 @@ func (e *EncryptReader) more(dst []byte, chunk int) ([]byte, error) {
 // An EncryptWriter encrypts what is written to it and writes the message to
 // another writer. [NewEncryptWriter] makes it. It is not safe for concurrent use:
 // if a call is made while another is under way, also from inside the other
-// writer, both fail and so do all later ones, and the message stays without its
-// end.
+// writer, both fail and so do all later ones. The message then stays without its
+// end, unless Close was writing that already.
 type EncryptWriter struct {
 	redacted
 	s      encryptStream

@@ -110,7 +110,7 @@ func TestHostileClaimsCostNoMemory(t *testing.T) {
 			source.check = func(arrived int, live int64) {
 				// 16 times, and as much again for the copy of the data keys that the
 				// provider gets.
-				require.LessOrEqual(t, live, int64(64<<10+32*arrived), "%d bytes have arrived", arrived)
+				require.LessOrEqual(t, live, int64(64<<10+16*arrived), "%d bytes have arrived", arrived)
 			}
 			source.base = liveHeap()
 			// The header is taken apart when the provider is asked.

@@ -1,6 +1,7 @@
 package esdk
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdsa"
@@ -10,6 +11,7 @@ import (
 	"io"
 	"maps"
 	"math/big"
+	"slices"
 
 	"golang.org/x/crypto/hkdf"
 
@@ -113,9 +115,35 @@ func isManager(p keyprovider.MasterKeyProvider) bool {
 	return ok
 }
 
-// headerContext returns the materials' encryption context for the header: not nil,
-// and a copy if p is a manager, who may change the materials later.
-func headerContext(p keyprovider.MasterKeyProvider, ec map[string]string) map[string]string {
+// ownEncryption returns a copy of what p's manager returned: what is checked and
+// used then stays as it is. The default manager keeps nothing but what providers
+// gave it, which is the data key.
+func ownEncryption(p keyprovider.MasterKeyProvider, m *keyprovider.EncryptionMaterials) keyprovider.EncryptionMaterials {
+	own := *m
+	own.DataKey = bytes.Clone(m.DataKey)
+	own.EncryptionContext = ownContext(p, m.EncryptionContext)
+	if isManager(p) {
+		own.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
+		own.EncryptedDataKeys = provider.CloneDataKeys(m.EncryptedDataKeys)
+		own.SigningKey = provider.CloneSigningKey(m.SigningKey)
+	}
+	return own
+}
+
+// ownDecryption does the same for decryption.
+func ownDecryption(p keyprovider.MasterKeyProvider, m *keyprovider.DecryptionMaterials) keyprovider.DecryptionMaterials {
+	own := *m
+	own.DataKey = bytes.Clone(m.DataKey)
+	own.EncryptionContext = ownContext(p, m.EncryptionContext)
+	if isManager(p) {
+		own.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
+		own.VerificationKey = provider.CloneVerificationKey(m.VerificationKey)
+	}
+	return own
+}
+
+// ownContext returns the materials' encryption context for the header: not nil.
+func ownContext(p keyprovider.MasterKeyProvider, ec map[string]string) map[string]string {
 	switch {
 	case ec == nil:
 		return map[string]string{}

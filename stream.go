@@ -107,7 +107,7 @@ const (
 var (
 	errNotMade  = errors.New("the stream was not made by its constructor")
 	errDisputed = errors.New("the stream was used by two goroutines at once, or from inside its own reader or writer")
-	errPanicked = errors.New("a reader or writer panicked before")
+	errPanicked = errors.New("a reader or writer did not return before: it panicked or ended its goroutine")
 )
 
 // begin admits a call, which ends with end. If one is under way already the new
@@ -117,13 +117,17 @@ func (s *state) begin() error {
 	if !s.made {
 		return prefixed(errNotMade)
 	}
-	if !s.use.CompareAndSwap(idle, busy) {
-		s.use.Store(disputed)
-		return prefixed(errDisputed)
+	for !s.use.CompareAndSwap(idle, busy) {
+		if s.disputed() || s.use.CompareAndSwap(busy, disputed) {
+			return prefixed(errDisputed)
+		} // else the other call has just ended
 	}
 	s.live = s.err == nil
 	return nil
 }
+
+// disputed reports whether the call that is under way has been disputed.
+func (s *state) disputed() bool { return s.use.Load() == disputed }
 
 // end ends the call that began and reports whether another one spoilt it.
 func (s *state) end() (spoilt bool) {

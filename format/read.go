@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/esdk-go/esdk/suite"
@@ -169,21 +170,25 @@ func (hr *headerReader) version(h *Header) error {
 
 // guess says what else that begins with hr.raw, which is no message, could be.
 func (hr *headerReader) guess() string {
-	for len(hr.raw) < 18 { // the longest prefix below
-		if _, err := hr.next(1, "version"); err != nil {
-			break
-		}
-	}
-	for _, known := range [...]struct{ prefix, name string }{
+	known := [...]struct{ prefix, name string }{
 		{"\x01\x02\x02\x00", "the ciphertext of the Encrypt operation of AWS KMS, which its Decrypt operation reads"},
 		{"\x01\x02\x03\x00", "the ciphertext of the Encrypt operation of AWS KMS, which its Decrypt operation reads"},
 		{"\x1f\x8b", "gzip data, which must be decompressed first"},
 		{"age-encryption.org", "an age file"},
 		{"-----BEGIN ", "a PEM file"},
 		{"{", "JSON"},
-	} {
-		if bytes.HasPrefix(hr.raw, []byte(known.prefix)) {
-			return ": not an AWS Encryption SDK message; it looks like " + known.name
+	}
+	for more := true; more; {
+		more = len(hr.raw) < 4 // enough to see that it is text
+		for _, k := range known {
+			if bytes.HasPrefix(hr.raw, []byte(k.prefix)) {
+				return ": not an AWS Encryption SDK message; it looks like " + k.name
+			}
+			more = more || strings.HasPrefix(k.prefix, string(hr.raw))
+		}
+		if more { // which may not come: nobody waits for the rest of what is refused already
+			_, err := hr.next(1, "version")
+			more = err == nil
 		}
 	}
 	for _, b := range hr.raw {

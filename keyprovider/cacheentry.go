@@ -28,11 +28,15 @@ func (c *encryptionCall) Load(ctx context.Context) (cache.Value, error) {
 		return nil, err
 	}
 	c.materials = m
-	if m.Suite.KDF() == 0 || len(m.DataKey) != m.Suite.KeySize() || len(m.EncryptedDataKeys) == 0 ||
-		(m.SigningKey != nil) != m.Suite.Signing() || !m.fit(c.req) {
+	_, public := m.EncryptionContext[format.PublicKeyField]
+	if m.Suite.KDF() == 0 || checkDataKey(&DataKey{Plaintext: m.DataKey}, m.Suite, nil) != nil || len(m.EncryptedDataKeys) == 0 ||
+		slices.ContainsFunc(m.EncryptedDataKeys, func(edk EncryptedDataKey) bool { return len(edk.Ciphertext) == 0 }) ||
+		(m.SigningKey != nil) != m.Suite.Signing() || public != m.Suite.Signing() || !m.fit(c.req) {
 		return nil, nil // no key derivation, or Encrypt is about to refuse them
 	}
-	return &cachedEncryption{m.clone()}, nil
+	kept := &cachedEncryption{m.clone()}
+	kept.SigningKey = provider.CloneSigningKey(m.SigningKey)
+	return kept, nil
 }
 
 // Take copies cached materials, if they fit the request.
@@ -64,6 +68,11 @@ func (m *EncryptionMaterials) fit(req *EncryptionRequest) bool {
 	if limit := req.MaxEncryptedDataKeys; limit > 0 && len(m.EncryptedDataKeys) > limit || len(m.EncryptedDataKeys) > format.MaxEncryptedDataKeys {
 		return false
 	}
+	for k, v := range req.EncryptionContext {
+		if got, ok := m.EncryptionContext[k]; !ok || got != v {
+			return false
+		}
+	}
 	for _, k := range req.RequiredContextKeys {
 		if !slices.Contains(m.RequiredContextKeys, k) {
 			return false
@@ -88,11 +97,13 @@ func (c *decryptionCall) Load(ctx context.Context) (cache.Value, error) {
 		return nil, err
 	}
 	c.materials = m
-	if m.Suite.KDF() == 0 || len(m.DataKey) != m.Suite.KeySize() ||
+	if m.Suite.KDF() == 0 || checkDataKey(&DataKey{Plaintext: m.DataKey}, m.Suite, nil) != nil ||
 		(m.VerificationKey != nil) != m.Suite.Signing() || !m.fit(c.req) {
 		return nil, nil // no key derivation, or Decrypt is about to refuse them
 	}
-	return &cachedDecryption{m.clone()}, nil
+	kept := &cachedDecryption{m.clone()}
+	kept.VerificationKey = provider.CloneVerificationKey(m.VerificationKey)
+	return kept, nil
 }
 
 // Take copies cached materials, if they fit the request.

@@ -85,8 +85,8 @@ func (m defaultManager) EncryptionMaterials(ctx context.Context, req *Encryption
 			clear(generated.Plaintext)
 		}
 	}()
-	if lent.Suite != id || !maps.Equal(lent.EncryptionContext, materials.EncryptionContext) {
-		return nil, errors.New("the provider or its first master key changed the request that it was given: the data key may be bound to another encryption context")
+	if err := checkLent(lent, materials); err != nil {
+		return nil, err
 	}
 	if err := checkEncrypted(&generated.Encrypted, 0); err != nil {
 		return nil, err
@@ -194,10 +194,10 @@ func encryptWith(ctx context.Context, keys []MasterKey, m *EncryptionMaterials, 
 			defer r.end(cancel)
 			req := (&Request{m.Suite, m.EncryptionContext}).clone()
 			edk, err := key.EncryptDataKey(all, req, own)
-			if err == nil {
-				err = checkEncrypted(&edk, i+1)
-			} else {
+			if err != nil {
 				err = fmt.Errorf("master key %d: %w", i+2, err)
+			} else if err = checkLent(req, m); err == nil {
+				err = checkEncrypted(&edk, i+1)
 			}
 			if err != nil {
 				cancel(err)
@@ -206,9 +206,7 @@ func encryptWith(ctx context.Context, keys []MasterKey, m *EncryptionMaterials, 
 		})
 	}
 	wg.Wait()
-	for i := range results {
-		results[i].resume()
-	}
+	resume(results)
 	if done := ctx.Err(); done != nil {
 		for i := range results {
 			if errors.Is(results[i].err, done) {
@@ -247,14 +245,26 @@ func (r *encrypted) end(cancel context.CancelCauseFunc) {
 	cancel(errors.New("another master key did not return"))
 }
 
-// resume does on the caller's goroutine what the key did on its own.
-func (r *encrypted) resume() {
-	if r.panicked != nil {
-		panic(r.panicked)
+// resume does on the caller's goroutine what a key did on its own: it panics with
+// the same value, or else ends the goroutine.
+func resume(results []encrypted) {
+	for i := range results {
+		if value := results[i].panicked; value != nil {
+			panic(value)
+		}
 	}
-	if r.ended {
+	if slices.ContainsFunc(results, func(r encrypted) bool { return r.ended }) {
 		runtime.Goexit()
 	}
+}
+
+// checkLent checks that a request that was lent for m is as it was: what a key
+// wraps for another encryption context, nobody can unwrap.
+func checkLent(req *Request, m *EncryptionMaterials) error {
+	if req.Suite != m.Suite || !maps.Equal(req.EncryptionContext, m.EncryptionContext) {
+		return errors.New("the provider or a master key changed the request that it was given: the data key may be bound to another encryption context")
+	}
+	return nil
 }
 
 // EncodePublicKey returns a verification key as the encryption context of a signed

@@ -162,12 +162,15 @@ func (r *DecryptionRequest) Context() (ec map[string]string, added []string, err
 
 var errNoMaterials = errors.New("the materials manager returned nothing")
 
-// encryptionMaterials asks the manager that another one is over. It gets a copy
-// of the request: what it does to that changes nothing for the other.
+// encryptionMaterials asks the manager that another one of this package is over. A
+// user's gets a copy of the request: what it does to that changes nothing for the
+// other.
 func encryptionMaterials(ctx context.Context, m MaterialsManager, req *EncryptionRequest) (*EncryptionMaterials, error) {
 	lent := *req
-	lent.EncryptionContext = maps.Clone(req.EncryptionContext)
-	lent.RequiredContextKeys = slices.Clone(req.RequiredContextKeys)
+	if !provider.Ours(m) {
+		lent.EncryptionContext = maps.Clone(req.EncryptionContext)
+		lent.RequiredContextKeys = slices.Clone(req.RequiredContextKeys)
+	}
 	materials, err := m.EncryptionMaterials(ctx, &lent)
 	if err == nil && materials == nil {
 		err = errNoMaterials
@@ -183,12 +186,14 @@ func encryptionMaterials(ctx context.Context, m MaterialsManager, req *Encryptio
 	return materials, nil
 }
 
-// decryptionMaterials does the same for decryption.
+// decryptionMaterials does the same for decryption. The encrypted data keys, of
+// which there can be many, are the request's: nobody here looks at them again.
 func decryptionMaterials(ctx context.Context, m MaterialsManager, req *DecryptionRequest) (*DecryptionMaterials, error) {
 	lent := *req
-	lent.EncryptedDataKeys = provider.CloneDataKeys(req.EncryptedDataKeys)
-	lent.EncryptionContext = maps.Clone(req.EncryptionContext)
-	lent.ReproducedContext = maps.Clone(req.ReproducedContext)
+	if !provider.Ours(m) {
+		lent.EncryptionContext = maps.Clone(req.EncryptionContext)
+		lent.ReproducedContext = maps.Clone(req.ReproducedContext)
+	}
 	materials, err := m.DecryptionMaterials(ctx, &lent)
 	if err == nil && materials == nil {
 		err = errNoMaterials

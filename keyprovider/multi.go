@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/esdk-go/esdk/internal/provider"
 )
@@ -43,7 +42,6 @@ func Multi(first MasterKeyProvider, others ...MasterKeyProvider) (MasterKeyProvi
 			return nil, fmt.Errorf("keyprovider: Multi: provider %d is a materials manager, which belongs over the Multi", i+1)
 		}
 	}
-	tellApart(m.children)
 	return m, nil
 }
 
@@ -63,18 +61,40 @@ func (m *multi) MasterKeys(ctx context.Context, req *Request) ([]MasterKey, erro
 }
 
 func (m *multi) DecryptDataKey(ctx context.Context, req *Request, keys []EncryptedDataKey) (*DataKey, error) {
+	return orRandom(m.decrypt(ctx, req, keys))
+}
+
+// decrypt is like DecryptDataKey, but the data key is always one that an entry
+// holds. With an error, random is what DecryptDataKey returns in its place, if it
+// is not nil: an RSA key with PKCS1v15 rejects entries by a random data key, but
+// another child may have the right one.
+func (m *multi) decrypt(ctx context.Context, req *Request, keys []EncryptedDataKey) (key, random *DataKey, err error) {
 	var causes, unmatched []error
 	for i, p := range m.children {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		key, err := p.DecryptDataKey(ctx, req.clone(), keys)
+		var key, fallback *DataKey
+		var err error
+		switch p := p.(type) { // no interface: a type that embeds one of these has its own DecryptDataKey
+		case RawRSA:
+			key, fallback, err = p.decrypt(ctx, req.clone(), keys)
+		case *RawRSA:
+			key, fallback, err = p.decrypt(ctx, req.clone(), keys)
+		case *multi:
+			key, fallback, err = p.decrypt(ctx, req.clone(), keys)
+		default:
+			key, err = p.DecryptDataKey(ctx, req.clone(), keys)
+		}
+		if fallback != nil {
+			random = fallback
+		}
 		err = checkDataKey(key, req.Suite, err)
 		if err == nil {
-			return key, nil
+			return key, nil, nil
 		}
 		if done := ctx.Err(); done != nil {
-			return nil, provider.Ended(done, err)
+			return nil, nil, provider.Ended(done, err)
 		}
 		var failure *DecryptError
 		switch {
@@ -89,45 +109,13 @@ func (m *multi) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 	if len(causes) == 0 { // else what did not match explains nothing
 		causes = unmatched
 	}
-	return nil, &DecryptError{causes}
+	return nil, random, &DecryptError{causes}
 }
 
-// tellApart replaces RSA keys with PKCS1v15 that have the namespace and name of
-// a later one, as after a rotation, by copies that fail for an entry that is
-// not theirs: else they would return a random key, and the later one never be
-// asked.
-func tellApart(children []MasterKeyProvider) {
-	names := make(map[[2]string]bool)
-	for _, child := range slices.Backward(leaves(children)) {
-		var k RawRSA
-		switch p := (*child).(type) {
-		case RawRSA:
-			k = p
-		case *RawRSA:
-			k = *p
-		default:
-			continue
-		}
-		name := [2]string{k.namespace, k.name}
-		if names[name] {
-			k.oneOfSeveral = true
-			*child = k
-		}
-		names[name] = true
+// orRandom is the result of DecryptDataKey, from that of decrypt.
+func orRandom(key, random *DataKey, err error) (*DataKey, error) {
+	if err != nil && random != nil {
+		return random, nil
 	}
-}
-
-// leaves returns where the providers stand that are no multi. It replaces each
-// multi among children by a copy.
-func leaves(children []MasterKeyProvider) (all []*MasterKeyProvider) {
-	for i := range children {
-		if m, ok := children[i].(*multi); ok {
-			own := &multi{slices.Clone(m.children)}
-			children[i] = own
-			all = append(all, leaves(own.children)...)
-			continue
-		}
-		all = append(all, &children[i])
-	}
-	return all
+	return key, err
 }

@@ -1,12 +1,14 @@
 package keyprovider
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
+	"crypto/subtle"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -24,9 +26,13 @@ const (
 	//
 	// It has a padding oracle: somebody who can send many messages to a program, and
 	// can tell the kinds of failure apart by time or effect, may decrypt data keys.
-	// Therefore, if one entry of a message names the key and cannot be unwrapped, the
-	// result is a random data key and not an error. The message then fails as one
-	// under another data key does.
+	// Therefore, if no entry that names the key can be unwrapped, the result is a
+	// random data key and not an error. The message then fails as one under another
+	// data key does. Time still tells one RSA operation from two.
+	//
+	// A [Multi] asks its other providers before it takes a random data key. A
+	// provider of your own that wraps such a key must be the last of a Multi. A
+	// [Cache] keeps random data keys as it keeps others.
 	PKCS1v15 RSAPadding = iota + 1
 	OAEPSHA1
 	OAEPSHA256
@@ -84,7 +90,6 @@ type RawRSA struct {
 	pub             *rsa.PublicKey
 	priv            *rsa.PrivateKey
 	padding         RSAPadding
-	oneOfSeveral    bool // of a Multi's keys with this namespace and name, and not the last
 }
 
 // NewRawRSA returns a provider that wraps data keys with pub and unwraps them with
@@ -194,10 +199,17 @@ func (k RawRSA) EncryptDataKey(_ context.Context, _ *Request, plaintext []byte) 
 // is wrapped for k. If there is none, the error is a *[DecryptError]; but see
 // [PKCS1v15].
 func (k RawRSA) DecryptDataKey(ctx context.Context, req *Request, keys []EncryptedDataKey) (*DataKey, error) {
+	return orRandom(k.decrypt(ctx, req, keys))
+}
+
+// decrypt is like DecryptDataKey, but the data key is always one that an entry
+// holds. With an error, random is what DecryptDataKey returns in its place, if it
+// is not nil.
+func (k RawRSA) decrypt(ctx context.Context, req *Request, keys []EncryptedDataKey) (key, random *DataKey, err error) {
 	if k.priv == nil {
-		return nil, &DecryptError{[]error{fmt.Errorf("%v has no private key", k)}}
+		return nil, nil, &DecryptError{[]error{fmt.Errorf("%v has no private key", k)}}
 	}
-	return dataKey(provider.Open(ctx, k.String(), keys, func(edk *EncryptedDataKey) (provider.Unwrap, error) {
+	key, err = dataKey(provider.Open(ctx, k.String(), keys, func(edk *EncryptedDataKey) (provider.Unwrap, error) {
 		if edk.ProviderID != k.namespace || string(edk.ProviderInfo) != k.name {
 			return nil, nil
 		}
@@ -205,48 +217,41 @@ func (k RawRSA) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 			return nil, fmt.Errorf("ciphertext of %d bytes; this key makes %d", len(edk.Ciphertext), size)
 		}
 		return func(context.Context) ([]byte, error) {
-			if k.padding == PKCS1v15 && !k.oneOfSeveral && k.entries(keys) == 1 {
-				return k.sessionKey(edk.Ciphertext, req.Suite.KeySize())
+			plaintext, other, err := k.unwrap(edk.Ciphertext, req.Suite.KeySize())
+			if other != nil {
+				random = &DataKey{Plaintext: other, Encrypted: *edk}
 			}
-			return k.unwrap(edk.Ciphertext, req.Suite.KeySize())
+			return plaintext, err
 		}, nil
 	}))
-}
-
-// entries returns how many of keys name k.
-func (k RawRSA) entries(keys []EncryptedDataKey) (n int) {
-	for i := range keys {
-		if keys[i].ProviderID == k.namespace && string(keys[i].ProviderInfo) == k.name {
-			n++
-		}
+	if failure := (*DecryptError)(nil); !errors.As(err, &failure) { // there is a data key, or ctx is done
+		random = nil
 	}
-	return n
-}
-
-// sessionKey returns the data key, of size bytes, or a random one if there is
-// none in the ciphertext: whether the padding was right then shows in nothing,
-// as the message fails later like one of another data key.
-func (k RawRSA) sessionKey(ciphertext []byte, size int) ([]byte, error) {
-	key := make([]byte, size)
-	rand.Read(key) // never fails
-	if err := rsa.DecryptPKCS1v15SessionKey(nil, k.priv, ciphertext, key); err != nil {
-		clear(key)
-		return nil, errUnwrapRSA
-	}
-	return key, nil
+	return key, random, err
 }
 
 // errUnwrapRSA is the same for all causes, so that it tells nothing apart.
 var errUnwrapRSA = errors.New("not wrapped for this key and padding, or altered")
 
-// unwrap returns the data key, which must be of size bytes.
-func (k RawRSA) unwrap(ciphertext []byte, size int) (plaintext []byte, err error) {
+// unwrap returns the data key, which must be of size bytes. If there is none in
+// the ciphertext, it returns an error and, with PKCS1v15, a random data key; which
+// of the two it is, takes the same time.
+func (k RawRSA) unwrap(ciphertext []byte, size int) (plaintext, random []byte, err error) {
 	if h := k.padding.hash(); h != nil {
 		plaintext, err = rsa.DecryptOAEP(h, nil, k.priv, ciphertext, nil)
-	} else {
-		plaintext, err = rsa.DecryptPKCS1v15(nil, k.priv, ciphertext)
+		plaintext, err = sized(plaintext, err, size)
+		return plaintext, nil, err
 	}
-	return sized(plaintext, err, size)
+	random = make([]byte, size)
+	rand.Read(random) // never fails
+	plaintext = bytes.Clone(random)
+	if err := rsa.DecryptPKCS1v15SessionKey(nil, k.priv, ciphertext, plaintext); err != nil {
+		return nil, nil, errUnwrapRSA
+	}
+	if subtle.ConstantTimeCompare(plaintext, random) == 1 { // the ciphertext holds no key of that size
+		return nil, random, errUnwrapRSA
+	}
+	return plaintext, nil, nil
 }
 
 // sized returns the plaintext that RSA decrypted, if there was no error and it

@@ -48,13 +48,15 @@ func TestTheDefaultManagerLendsCopies(t *testing.T) {
 	// A further key has a request of its own, which is the message's.
 	further := func(ctx context.Context, req *keyprovider.Request, plaintext []byte) (keyprovider.EncryptedDataKey, error) {
 		require.Equal(t, ec(), req.EncryptionContext)
-		alter(req)
 		return (&stubKey{}).EncryptDataKey(ctx, req, plaintext)
 	}
-	p := &stub{keys: []keyprovider.MasterKey{&stubKey{}, &stubKey{encrypt: further}, &stubKey{encrypt: further}, &stubKey{encrypt: further}}}
-	materials, err := encryptionMaterials(t, p, &keyprovider.EncryptionRequest{Suite: id, EncryptionContext: ec()})
-	require.NoError(t, err)
-	require.Equal(t, ec(), materials.EncryptionContext)
+	altering := func(ctx context.Context, req *keyprovider.Request, plaintext []byte) (keyprovider.EncryptedDataKey, error) {
+		alter(req)
+		return further(ctx, &keyprovider.Request{Suite: req.Suite, EncryptionContext: ec()}, plaintext)
+	}
+	p := &stub{keys: []keyprovider.MasterKey{&stubKey{}, &stubKey{encrypt: altering}, &stubKey{encrypt: further}, &stubKey{encrypt: further}}}
+	_, err := encryptionMaterials(t, p, &keyprovider.EncryptionRequest{Suite: id, EncryptionContext: ec()})
+	require.ErrorContains(t, err, "changed the request")
 
 	p = &stub{decrypt: func(_ context.Context, req *keyprovider.Request, _ []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
 		alter(req)
@@ -75,7 +77,6 @@ func TestManagersLendCopiesToTheManagersUnderThem(t *testing.T) {
 	decrypt := func(req *keyprovider.DecryptionRequest) {
 		req.EncryptionContext["a"] = "altered"
 		req.ReproducedContext = nil
-		clear(req.EncryptedDataKeys)
 	}
 	inner := &meddler{encrypt: encrypt, decrypt: decrypt}
 	required, err := keyprovider.RequireContext(inner, "r")

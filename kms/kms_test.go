@@ -113,7 +113,7 @@ func TestProvidersPrintWithoutCredentials(t *testing.T) {
 	require.NoError(t, err)
 	for want, values := range map[string][]any{
 		"AWS KMS provider of " + key1:                {p, *p},
-		"AWS KMS provider of 2 keys":                 {strict(t, opts, key1, key2)},
+		"AWS KMS provider of " + key1 + ", " + key2:  {strict(t, opts, key1, key2)},
 		"AWS KMS key " + key1:                        {keys[0]},
 		"AWS KMS discovery provider":                 {d, *d},
 		"AWS KMS RSA provider of " + key1:            {r, *r},

@@ -4,7 +4,9 @@ import (
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
+	"math/big"
 	"reflect"
+	"strings"
 )
 
 // ErrZeroKey is the error for a data key of zeros: somebody handed out memory
@@ -26,8 +28,11 @@ func IsZero(key []byte) bool {
 // are checked. Those of package keyprovider make their own or check what they
 // are given.
 func CheckSigningKey(manager any, key *ecdsa.PrivateKey) error {
-	if key == nil || ours(manager) {
+	if key == nil || Ours(manager) {
 		return nil
+	}
+	if key.D == nil || key.X == nil || key.Y == nil || key.Curve == nil {
+		return errors.New("signing key: incomplete")
 	}
 	private, err := key.ECDH()
 	if err != nil {
@@ -43,12 +48,38 @@ func CheckSigningKey(manager any, key *ecdsa.PrivateKey) error {
 	return nil
 }
 
-// ours reports whether v's type is one of package keyprovider. A user's type
-// that embeds one is not.
-func ours(v any) bool {
+// keyproviderPath is the import path of package keyprovider.
+var keyproviderPath = strings.Replace(reflect.TypeFor[Redacted]().PkgPath(), "internal/provider", "keyprovider", 1)
+
+// Ours reports whether v's type is one of package keyprovider, which changes no
+// request and keeps no materials. A user's type that embeds one is not.
+func Ours(v any) bool {
 	t := reflect.TypeOf(v)
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	return t != nil && t.PkgPath() == "github.com/esdk-go/esdk/keyprovider"
+	return t != nil && t.PkgPath() == keyproviderPath
+}
+
+// CloneSigningKey returns a deep copy, which may be nil or incomplete as key is.
+func CloneSigningKey(key *ecdsa.PrivateKey) *ecdsa.PrivateKey {
+	if key == nil {
+		return nil
+	}
+	return &ecdsa.PrivateKey{PublicKey: *CloneVerificationKey(&key.PublicKey), D: cloneInt(key.D)}
+}
+
+// CloneVerificationKey does the same for a public key.
+func CloneVerificationKey(key *ecdsa.PublicKey) *ecdsa.PublicKey {
+	if key == nil {
+		return nil
+	}
+	return &ecdsa.PublicKey{Curve: key.Curve, X: cloneInt(key.X), Y: cloneInt(key.Y)}
+}
+
+func cloneInt(n *big.Int) *big.Int {
+	if n == nil {
+		return nil
+	}
+	return new(big.Int).Set(n)
 }
