@@ -227,7 +227,7 @@ func TestCacheErrorsOfWaiters(t *testing.T) {
 		var wg sync.WaitGroup
 		for call, what := range map[*func(context.Context) error]string{
 			&encrypt: "a data key to encrypt with ALG_AES_256_GCM_HKDF_SHA512_COMMIT_KEY_ECDSA_P384",
-			&decrypt: `the data key of a message, encrypted data key 1 of 1: "namespace" "service"`,
+			&decrypt: `the data key of a message that has "namespace" "service"`,
 		} {
 			wg.Go(func() {
 				err := (*call)(bg)

@@ -117,14 +117,9 @@ func (c *decryptionCall) Take(v cache.Value) bool {
 	return true
 }
 
-// What names the data key in errors, by the first of its wrapped forms.
+// What names the data key in errors, by its wrapped forms.
 func (c *decryptionCall) What() string {
-	keys := c.req.EncryptedDataKeys
-	if len(keys) == 0 {
-		return "the data key of a message"
-	}
-	name, _, _ := bytes.Cut(keys[0].ProviderInfo, []byte{0}) // raw AES has binary fields after it
-	return fmt.Sprintf("the data key of a message, encrypted data key 1 of %d: %.100q %.200q", len(keys), keys[0].ProviderID, name)
+	return "the data key of a message that has " + provider.Describe(c.req.EncryptedDataKeys)
 }
 
 // fit checks what Decrypt checks: that the suite is the request's, that its

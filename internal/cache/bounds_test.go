@@ -149,33 +149,77 @@ func TestTheStrictestLimitHoldsInFlight(t *testing.T) {
 	}
 }
 
-// What a flight brought keeps the bounds of those that waited for it.
+// What a flight brought keeps the bounds of those that waited for it, also if the lead
+// was passed on.
 func TestBoundsOfWaitersStay(t *testing.T) {
+	for _, passed := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			s := cache.New(10)
+			lax := newUser(s, cache.Options{})
+			strict := newUser(s, cache.Options{MaxAge: time.Minute, Limit: cache.Usage{Messages: 4, Bytes: 100}})
+			var wg sync.WaitGroup
+			fly := func() {
+				lax.load = slow(time.Second)
+				if passed {
+					ctx, cancel := context.WithTimeout(bg, time.Millisecond)
+					wg.Go(func() { defer cancel(); lax.get(ctx, 1, nothing) })
+					synctest.Wait()
+				}
+				wg.Go(func() { lax.want(t, 1, 10, cache.Loaded) })
+				synctest.Wait()
+				wg.Go(func() { strict.want(t, 1, 10, cache.Hit) })
+				time.Sleep(2 * time.Millisecond)
+				wg.Go(func() { lax.want(t, 1, 10, cache.Hit) })
+				synctest.Wait()
+			}
+			fly()
+			wg.Go(func() { lax.want(t, 1, 71, cache.Loaded) }) // too much for the strict
+			wg.Wait()
+			s.Purge()
+
+			fly()
+			wg.Wait()
+			lax.load = nil
+			_, err := lax.get(bg, 1, cache.Usage{Bytes: 70})
+			require.NoError(t, err)
+			lax.want(t, 1, 1, cache.Loaded)
+			s.Purge()
+
+			fly()
+			wg.Wait()
+			lax.want(t, 1, 0, cache.Hit)
+			require.Zero(t, s.Len(), "the fourth message uses it up")
+
+			fly()
+			wg.Wait()
+			last := lax.values[len(lax.values)-1]
+			time.Sleep(time.Minute - 1)
+			require.Equal(t, 1, s.Len())
+			time.Sleep(1)
+			synctest.Wait()
+			require.Equal(t, 1, last.cleared)
+		})
+	}
+}
+
+// What the strictest limit of messages uses up leaves at once.
+func TestWhatIsUsedUpForOneIsNotKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := cache.New(10)
-		lax := newUser(s, cache.Options{})
-		lax.load = slow(time.Second)
-		strict := newUser(s, cache.Options{MaxAge: time.Minute, Limit: cache.Usage{Bytes: 100}})
-		var wg sync.WaitGroup
-		wg.Go(func() { lax.want(t, 1, 10, cache.Loaded) })
-		synctest.Wait()
-		wg.Go(func() { strict.want(t, 1, 10, cache.Hit) })
-		wg.Wait()
-		lax.load = nil
-		lax.want(t, 1, 80, cache.Hit)
-		lax.want(t, 1, 1, cache.Loaded)
+		lax, strict := newUser(s, cache.Options{}), newUser(s, cache.Options{Limit: cache.Usage{Messages: 2}})
+		lax.want(t, 1, 0, cache.Loaded)
+		strict.want(t, 1, 0, cache.Hit)
+		require.Zero(t, s.Len())
+		require.Equal(t, 1, lax.values[0].cleared)
 
 		lax.load = slow(time.Second)
-		wg.Go(func() { lax.want(t, 2, 10, cache.Loaded) })
+		var wg sync.WaitGroup
+		wg.Go(func() { lax.want(t, 1, 0, cache.Loaded) })
 		synctest.Wait()
-		wg.Go(func() { strict.want(t, 2, 10, cache.Hit) })
+		wg.Go(func() { strict.want(t, 1, 0, cache.Hit) })
 		wg.Wait()
-		lax.load = nil
-		time.Sleep(time.Minute - 1)
-		lax.want(t, 2, 0, cache.Hit)
-		time.Sleep(1)
-		lax.want(t, 2, 0, cache.Loaded)
-		s.Purge()
+		require.Zero(t, s.Len())
+		require.Equal(t, 1, lax.values[1].cleared)
 	})
 }
 
@@ -194,6 +238,17 @@ func TestBoundsHoldWhenARefreshFails(t *testing.T) {
 		time.Sleep(time.Second)
 		_, err := lax.get(bg, 1, message(1))
 		require.ErrorIs(t, err, errDown)
+		s.Purge()
+
+		// Who falls back to an entry of others brings its own bounds.
+		lax = newUser(s, cache.Options{})
+		strict = newUser(s, cache.Options{MaxAge: time.Minute, Grace: 20 * time.Second, Interval: time.Second, Limit: cache.Usage{Bytes: 100}})
+		strict.load = func(context.Context) (cache.Value, error) { return nil, errDown }
+		lax.want(t, 1, 50, cache.Loaded)
+		time.Sleep(45 * time.Second)
+		strict.want(t, 1, 50, cache.Loaded)
+		require.EqualValues(t, 1, strict.Stats().RefreshFailures)
+		lax.want(t, 1, 1, cache.Loaded)
 		s.Purge()
 	})
 }

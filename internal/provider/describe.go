@@ -29,6 +29,17 @@ func describe(entries []*format.EncryptedDataKey, others int) string {
 	return list(names, others)
 }
 
+// Describe names the first three of a message's encrypted data keys, and the number of
+// the others, by provider ID and info.
+func Describe(keys []format.EncryptedDataKey) string {
+	n := min(len(keys), maxNamed)
+	var first []*format.EncryptedDataKey
+	for i := range n {
+		first = append(first, &keys[i])
+	}
+	return describe(first, len(keys)-n)
+}
+
 // List returns the first three of the names and the number of the others.
 func List(names []string) string {
 	n := min(len(names), maxNamed)
