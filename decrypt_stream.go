@@ -278,8 +278,8 @@ func (d *DecryptReader) trailing() error {
 // Close ends the reading. It returns nil if the whole message was read and
 // verified, which is when Read returned io.EOF or WriteTo returned nil. Otherwise
 // it returns the error that ended the reading, or one that wraps [ErrUnverified].
-// Call it if you stop reading early. Further calls return the same result; later
-// reads fail with [ErrClosed]. Close does not close the source.
+// Call it if you stop reading early: later reads then fail with [ErrClosed].
+// Further calls return the same result. Close does not close the source.
 func (d *DecryptReader) Close() error {
 	if err := d.begin(); err != nil {
 		return err

@@ -108,8 +108,6 @@ func TestHostileClaimsCostNoMemory(t *testing.T) {
 				source.step = max(source.step, len(message)/6)
 			}
 			source.check = func(arrived int, live int64) {
-				// 16 times, and as much again for the copy of the data keys that the
-				// provider gets.
 				require.LessOrEqual(t, live, int64(64<<10+16*arrived), "%d bytes have arrived", arrived)
 			}
 			source.base = liveHeap()

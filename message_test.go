@@ -3,6 +3,7 @@ package esdk
 import (
 	"bytes"
 	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha512"
 	"testing"
@@ -10,7 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/internal/test/vectors"
+	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/suite"
 )
 
@@ -57,6 +60,83 @@ func TestVectorDerivation(t *testing.T) {
 		_, err = aead.Open(nil, zeroIV[:], h.Tag, raw[:len(raw)-len(h.Tag)])
 		require.NoError(t, err, m.Name)
 	}
+}
+
+// What Encrypt and Decrypt check is theirs: nobody who keeps what a manager
+// returned can change it after that. A plain provider keeps no more than its data
+// key.
+func TestMaterialsAreCopied(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	require.NoError(t, err)
+	encryption := func() *keyprovider.EncryptionMaterials {
+		return &keyprovider.EncryptionMaterials{
+			Suite: suite.AES256GCMHKDFSHA512CommitKeyECDSAP384, EncryptionContext: map[string]string{"a": "1"}, RequiredContextKeys: []string{"a"},
+			DataKey:           bytes.Repeat([]byte{1}, 32),
+			EncryptedDataKeys: []keyprovider.EncryptedDataKey{{ProviderID: "p", ProviderInfo: []byte("i"), Ciphertext: []byte("c")}},
+			SigningKey:        provider.CloneSigningKey(key),
+		}
+	}
+	m := encryption()
+	own := ownEncryption(aManager{}, m)
+	clear(m.EncryptionContext)
+	clear(m.RequiredContextKeys)
+	clear(m.DataKey)
+	clear(m.EncryptedDataKeys[0].ProviderInfo)
+	clear(m.EncryptedDataKeys[0].Ciphertext)
+	clear(m.EncryptedDataKeys)
+	m.SigningKey.D.SetInt64(1)
+	m.SigningKey.X.SetInt64(1)
+	m.SigningKey.Y.SetInt64(1)
+	require.Equal(t, *encryption(), own)
+
+	m = encryption()
+	own = ownEncryption(aPlainProvider{}, m)
+	clear(m.DataKey)
+	require.Equal(t, *encryption(), own)
+
+	decryption := func() *keyprovider.DecryptionMaterials {
+		return &keyprovider.DecryptionMaterials{EncryptionContext: map[string]string{"a": "1"}, RequiredContextKeys: []string{"a"},
+			DataKey: bytes.Repeat([]byte{1}, 32), VerificationKey: provider.CloneVerificationKey(&key.PublicKey)}
+	}
+	d := decryption()
+	opened := ownDecryption(aManager{}, d)
+	clear(d.EncryptionContext)
+	clear(d.RequiredContextKeys)
+	clear(d.DataKey)
+	d.VerificationKey.X.SetInt64(1)
+	d.VerificationKey.Y.SetInt64(1)
+	require.Equal(t, *decryption(), opened)
+	d = decryption()
+	opened = ownDecryption(aPlainProvider{}, d)
+	clear(d.DataKey)
+	require.Equal(t, *decryption(), opened)
+	require.NotNil(t, ownEncryption(aManager{}, &keyprovider.EncryptionMaterials{}).EncryptionContext)
+	require.NotNil(t, ownDecryption(aPlainProvider{}, &keyprovider.DecryptionMaterials{}).EncryptionContext)
+}
+
+type aManager struct {
+	keyprovider.ManagerOnly
+	keyprovider.MaterialsManager
+}
+
+type aPlainProvider struct{ keyprovider.MasterKeyProvider }
+
+// A Close that was disputed while it signed does not write the end.
+func TestADisputedCloseWritesNoEnd(t *testing.T) {
+	p, err := keyprovider.NewRawAES("ns", "name", bytes.Repeat([]byte{1}, 32))
+	require.NoError(t, err)
+	var out bytes.Buffer
+	w, err := NewEncryptWriter(t.Context(), &out, p, nil)
+	require.NoError(t, err)
+	header := out.Len()
+	err = w.s.run(func() error {
+		_, err := w.Write([]byte("from somewhere else"))
+		require.ErrorIs(t, err, errDisputed)
+		return w.s.finishTo(&w.to)
+	})
+	require.ErrorIs(t, err, errDisputed)
+	require.Equal(t, header, out.Len())
+	require.ErrorIs(t, w.Close(), errDisputed)
 }
 
 // Signatures have the length that most have, so that a message's length is

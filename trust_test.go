@@ -555,3 +555,93 @@ func TestTheEntriesOfALongHeaderAreTheMessages(t *testing.T) {
 		require.Same(t, &h.EncryptedDataKeys[n-1], h.OpenedBy)
 	}
 }
+
+// A manager that keeps the keys of a signature and changes them later spoils no
+// message, and lets nobody else's pass.
+func TestKeysOfASignatureThatAManagerChangesLater(t *testing.T) {
+	t.Parallel()
+	var signing *ecdsa.PrivateKey
+	var verification *ecdsa.PublicKey
+	m := &manager{inner: rawAES(t), encrypt: func(m *keyprovider.EncryptionMaterials) *keyprovider.EncryptionMaterials {
+		signing = m.SigningKey
+		return m
+	}, decrypt: func(m *keyprovider.DecryptionMaterials) *keyprovider.DecryptionMaterials {
+		verification = m.VerificationKey
+		return m
+	}}
+	for name, p := range map[string]keyprovider.MasterKeyProvider{"manager": m, "under a cache": newCache(t, m)} {
+		for range 2 { // a miss and a hit
+			var out bytes.Buffer
+			w, err := esdk.NewEncryptWriter(bg, &out, p, nil)
+			require.NoError(t, err, name)
+			signing.D.SetInt64(1)
+			require.NoError(t, w.Close(), name)
+			d, err := esdk.NewDecryptReader(bg, bytes.NewReader(out.Bytes()), p, nil)
+			require.NoError(t, err, name)
+			verification.X.SetInt64(1)
+			_, err = io.Copy(io.Discard, d)
+			require.NoError(t, err, name)
+		}
+	}
+}
+
+func newCache(t *testing.T, p keyprovider.MasterKeyProvider) *keyprovider.Cache {
+	t.Helper()
+	c, err := keyprovider.NewCache(p, keyprovider.CacheOptions{MaxAge: time.Hour})
+	require.NoError(t, err)
+	return c
+}
+
+// Materials that Encrypt and Decrypt refuse are in no cache: the next message asks
+// the manager again.
+func TestACacheKeepsNothingThatIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(*keyprovider.EncryptionMaterials){
+		"zeros":              func(m *keyprovider.EncryptionMaterials) { clear(m.DataKey) },
+		"no ciphertext":      func(m *keyprovider.EncryptionMaterials) { m.EncryptedDataKeys[0].Ciphertext = nil },
+		"a pair dropped":     func(m *keyprovider.EncryptionMaterials) { delete(m.EncryptionContext, "a") },
+		"a pair altered":     func(m *keyprovider.EncryptionMaterials) { m.EncryptionContext["a"] = "2" },
+		"no public key":      func(m *keyprovider.EncryptionMaterials) { delete(m.EncryptionContext, format.PublicKeyField) },
+		"hollow signing key": func(m *keyprovider.EncryptionMaterials) { m.SigningKey.D = nil },
+		"half a signing key": func(m *keyprovider.EncryptionMaterials) { m.SigningKey.X = nil },
+	} {
+		calls := 0
+		m := &meddler{inner: rawAES(t), materials: func(m *keyprovider.EncryptionMaterials) {
+			if calls++; calls == 1 {
+				spoil(m)
+			}
+		}}
+		c := newCache(t, m)
+		opts := &esdk.EncryptOptions{EncryptionContext: map[string]string{"a": "1"}}
+		_, _, err := esdk.Encrypt(bg, []byte("x"), c, opts)
+		require.Error(t, err, name)
+		_, _, err = esdk.Encrypt(bg, []byte("x"), c, opts)
+		require.NoError(t, err, name)
+		require.Equal(t, 2, calls, name)
+	}
+	message, _, err := esdk.Encrypt(bg, []byte("x"), rawAES(t), nil)
+	require.NoError(t, err)
+	calls := 0
+	c := newCache(t, &manager{inner: rawAES(t), decrypt: func(m *keyprovider.DecryptionMaterials) *keyprovider.DecryptionMaterials {
+		if calls++; calls == 1 {
+			clear(m.DataKey)
+		}
+		return m
+	}})
+	_, _, err = esdk.Decrypt(bg, message, c, nil)
+	require.ErrorContains(t, err, "all zeros")
+	_, _, err = esdk.Decrypt(bg, message, c, nil)
+	require.NoError(t, err)
+}
+
+// A reserved pair that is not stored could be given by nobody who decrypts.
+func TestAManagerCannotRequireAReservedKey(t *testing.T) {
+	t.Parallel()
+	m := &meddler{inner: rawAES(t), materials: func(m *keyprovider.EncryptionMaterials) {
+		m.EncryptionContext["aws-crypto-x"] = "1"
+		m.RequiredContextKeys = append(m.RequiredContextKeys, "aws-crypto-x")
+	}}
+	_, _, err := esdk.Encrypt(bg, []byte("x"), m, nil)
+	require.ErrorIs(t, err, esdk.ErrEncryptionContext)
+	require.ErrorContains(t, err, "aws-crypto-x")
+}

@@ -440,3 +440,20 @@ func TestReadHeaderOfSomethingElse(t *testing.T) {
 	_, err := format.ReadHeader(strings.NewReader("\x03\x04\x05"), 0)
 	require.NotContains(t, err.Error(), "looks like")
 }
+
+// What is refused already waits for no more bytes, which may never come.
+func TestReadHeaderOfSomethingElseReadsNoFurtherThanNeeded(t *testing.T) {
+	for _, data := range []string{"{", "\x1f\x8b", "\x03abc", "abcd", "age!", "\x01\x81\x00\x00", "\x01\x02\x02\x00"} {
+		_, err := format.ReadHeader(io.MultiReader(strings.NewReader(data), iotest.ErrReader(errors.New("read on"))), 0)
+		require.ErrorIs(t, err, format.ErrMalformed, "%q", data)
+		require.NotContains(t, err.Error(), "read on", "%q", data)
+	}
+	r := strings.NewReader("{}, and more")
+	_, err := format.ReadHeader(r, 0)
+	require.Error(t, err)
+	require.Equal(t, 11, r.Len())
+	r = strings.NewReader("abcdefgh")
+	_, err = format.ReadHeader(r, 0)
+	require.Error(t, err)
+	require.Equal(t, 4, r.Len())
+}

@@ -26,7 +26,8 @@ func (h *Header) outside() (int64, error) {
 
 // MessageLength returns the length in bytes of the whole message that has this
 // header and a plaintext of plaintextLength bytes, exactly as this module
-// writes it. It fails if plaintextLength is negative or more than the format
+// writes it. It goes by the fields Suite, ContentType and FrameLength as they are
+// now. It fails if plaintextLength is negative or more than the format
 // can hold at this frame length: 2^32-1 frames, or 2^36-32 bytes unframed.
 func (h *Header) MessageLength(plaintextLength int64) (int64, error) {
 	outside, err := h.outside()

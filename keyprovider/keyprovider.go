@@ -47,7 +47,9 @@ type DataKey struct {
 // redacted keeps the secrets of the types that embed it out of logs.
 type redacted = provider.Redacted
 
-// A MasterKey protects data keys. Its methods may be called concurrently.
+// A MasterKey protects data keys. Its methods may be called concurrently. They
+// should return soon after ctx is done: encryption waits for them. A panic in one
+// reaches the caller of Encrypt.
 type MasterKey interface {
 	// GenerateDataKey returns a new random data key of req.Suite.KeySize() bytes
 	// and its wrapped form. The result is the caller's, who clears Plaintext

@@ -20,8 +20,7 @@ type Match func(edk *format.EncryptedDataKey) (Unwrap, error)
 // is the caller's.
 type Unwrap func(ctx context.Context) (plaintext []byte, err error)
 
-// Open returns the first data key that opens, and its encrypted form, which is
-// a copy of that in keys. It tries those that match in their order. Once ctx is
+// Open returns the first data key that opens, and the entry of keys that held it. It tries those that match in their order. Once ctx is
 // done it returns an error that wraps ctx's and names the entry that it came to;
 // if no data key opens, a *[Failure]. The name is that of the provider, for the
 // error if none matches.

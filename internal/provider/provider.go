@@ -1,7 +1,8 @@
 // Package provider has what more than one provider of data keys needs: opening
 // the encrypted data keys of a message in order ([Open]), generating data keys
-// ([Generate]), the serialised encryption context ([AppendContext]), keeping
-// secrets out of logs ([Redacted]).
+// ([Generate]), the serialised encryption context ([AppendContext]), checks and
+// copies of what users' code returns ([CheckSigningKey], [CloneDataKeys]), and
+// keeping secrets out of logs ([Redacted]).
 //
 // Package keyprovider imports it, so that it knows nothing of that package's
 // types: its functions return the parts of a keyprovider.DataKey, and a
