@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -468,4 +469,135 @@ func TestReservedKeyOnDecrypt(t *testing.T) {
 	require.NoError(t, err)
 	_, _, err = esdk.Decrypt(bg, message, rawAES(t), &esdk.DecryptOptions{EncryptionContext: map[string]string{format.PublicKeyField: "B" + public[1:]}})
 	require.ErrorIs(t, err, esdk.ErrEncryptionContext)
+}
+
+// On decryption neither the header nor what the caller demands is what the
+// manager makes of its request.
+func TestARequestThatAManagerChangesDoesNotChangeWhatIsAuthentic(t *testing.T) {
+	t.Parallel()
+	message, _, err := esdk.Encrypt(bg, []byte("x"), rawAES(t), &esdk.EncryptOptions{EncryptionContext: map[string]string{"role": "user"}})
+	require.NoError(t, err)
+	for name, change := range map[string]func(*keyprovider.DecryptionRequest){
+		"stored pair":   func(r *keyprovider.DecryptionRequest) { r.EncryptionContext["role"] = "admin" },
+		"invented pair": func(r *keyprovider.DecryptionRequest) { r.EncryptionContext["new"] = "admin" },
+		"reproduced pair": func(r *keyprovider.DecryptionRequest) {
+			r.EncryptionContext["role"], r.ReproducedContext = "admin", nil
+		},
+	} {
+		// Afterwards the materials, which share the request's map, have the pair.
+		m := &meddler{inner: rawAES(t), afterDecrypt: change}
+		for _, opts := range []*esdk.DecryptOptions{nil, {EncryptionContext: map[string]string{"role": "admin"}}} {
+			_, h, err := esdk.Decrypt(bg, message, m, opts)
+			require.ErrorIs(t, err, esdk.ErrEncryptionContext, name)
+			require.Nil(t, h, name)
+			_, err = esdk.NewDecryptReader(bg, bytes.NewReader(message), m, opts)
+			require.ErrorIs(t, err, esdk.ErrEncryptionContext, name)
+		}
+	}
+
+	m := &meddler{inner: rawAES(t), afterDecrypt: func(r *keyprovider.DecryptionRequest) {
+		for i := range r.EncryptedDataKeys {
+			clear(r.EncryptedDataKeys[i].ProviderInfo)
+			clear(r.EncryptedDataKeys[i].Ciphertext)
+		}
+		clear(r.EncryptedDataKeys)
+	}}
+	_, h, err := esdk.Decrypt(bg, message, m, nil)
+	require.NoError(t, err)
+	want, err := format.ReadHeader(bytes.NewReader(message), 0)
+	require.NoError(t, err)
+	require.Equal(t, want.EncryptedDataKeys, h.EncryptedDataKeys)
+}
+
+// A context that differs from the message's is not reported as a wrong key
+// where the key commitment has shown that the key is right.
+func TestAContextThatDiffersIsNamed(t *testing.T) {
+	t.Parallel()
+	p := plain{} // binds no context to the data key
+	opts := &esdk.EncryptOptions{EncryptionContext: map[string]string{"tenant": "42", "user": "7"}, RequiredContextKeys: []string{"tenant"}}
+	message, _, err := esdk.Encrypt(bg, []byte("x"), p, opts)
+	require.NoError(t, err)
+	for name, ec := range map[string]map[string]string{
+		"nothing given": nil,
+		"another value": {"tenant": "43"},
+		"one too many":  {"tenant": "42", "role": "admin"},
+		"misspelt":      {"tenent": "42"},
+	} {
+		_, _, err := esdk.Decrypt(bg, message, p, &esdk.DecryptOptions{EncryptionContext: ec})
+		require.ErrorIs(t, err, esdk.ErrEncryptionContext, name)
+		require.ErrorIs(t, err, esdk.ErrAuthentication, name)
+		require.ErrorContains(t, err, "encryption context", name)
+		for k := range ec {
+			require.ErrorContains(t, err, k, name)
+		}
+	}
+	opts.Suite = suite.AES256GCMHKDFSHA256 // commits to no key, which could be wrong
+	message, _, err = clientFor(opts.Suite).Encrypt(bg, []byte("x"), p, opts)
+	require.NoError(t, err)
+	_, _, err = clientFor(opts.Suite).Decrypt(bg, message, p, nil)
+	require.ErrorIs(t, err, esdk.ErrAuthentication)
+	require.NotErrorIs(t, err, esdk.ErrEncryptionContext)
+}
+
+// The header of a decrypted message says which entry opened it.
+func TestOpenedBy(t *testing.T) {
+	t.Parallel()
+	another, err := keyprovider.NewRawAES("ns", "another", bytes.Repeat([]byte{9}, 32))
+	require.NoError(t, err)
+	both, err := keyprovider.Multi(another, rawAES(t))
+	require.NoError(t, err)
+	message, h, err := esdk.Encrypt(bg, []byte("x"), both, nil)
+	require.NoError(t, err)
+	require.Nil(t, h.OpenedBy, "nothing opened it")
+	cache, err := keyprovider.NewCache(rawAES(t), keyprovider.CacheOptions{MaxAge: time.Hour})
+	require.NoError(t, err)
+	for name, test := range map[string]struct {
+		p     keyprovider.MasterKeyProvider
+		entry int
+	}{"first": {another, 0}, "second": {rawAES(t), 1}, "miss": {cache, 1}, "hit": {cache, 1}} {
+		_, h, err := esdk.Decrypt(bg, message, test.p, nil)
+		require.NoError(t, err, name)
+		require.Same(t, &h.EncryptedDataKeys[test.entry], h.OpenedBy, name)
+		d, err := esdk.NewDecryptReader(bg, bytes.NewReader(message), test.p, nil)
+		require.NoError(t, err, name)
+		require.Equal(t, h.OpenedBy, d.Header().OpenedBy, name)
+	}
+	for name, said := range map[string]*keyprovider.EncryptedDataKey{
+		"nobody":         nil,
+		"somebody else":  {ProviderID: "ns", ProviderInfo: h.EncryptedDataKeys[0].ProviderInfo, Ciphertext: []byte("other")},
+		"nobody's entry": {},
+	} {
+		m := &manager{inner: rawAES(t), decrypt: func(m *keyprovider.DecryptionMaterials) *keyprovider.DecryptionMaterials {
+			m.OpenedBy = said
+			return m
+		}}
+		_, h, err = esdk.Decrypt(bg, message, m, nil)
+		require.NoError(t, err, name)
+		require.Nil(t, h.OpenedBy, name)
+	}
+}
+
+// A message with more entries than are copied for the manager has them all.
+func TestTheEntriesOfALongHeaderAreTheMessages(t *testing.T) {
+	t.Parallel()
+	for _, n := range []int{256, 257, 1000} {
+		m := &meddler{inner: rawAES(t), materials: func(m *keyprovider.EncryptionMaterials) {
+			own := m.EncryptedDataKeys[0]
+			m.EncryptedDataKeys = nil
+			for i := range n - 1 {
+				m.EncryptedDataKeys = append(m.EncryptedDataKeys, keyprovider.EncryptedDataKey{ProviderID: fmt.Sprint(i), Ciphertext: []byte{1}})
+			}
+			m.EncryptedDataKeys = append(m.EncryptedDataKeys, own)
+		}}
+		message, want, err := esdk.Encrypt(bg, []byte("x"), m, nil)
+		require.NoError(t, err)
+		m.afterDecrypt = func(r *keyprovider.DecryptionRequest) { clear(r.EncryptedDataKeys[:10]) }
+		_, h, err := esdk.Decrypt(bg, message, m, nil)
+		require.NoError(t, err)
+		for i := range want.EncryptedDataKeys { // nil and empty are the same
+			require.Equal(t, want.EncryptedDataKeys[i].ProviderID, h.EncryptedDataKeys[i].ProviderID)
+			require.Equal(t, want.EncryptedDataKeys[i].Ciphertext, h.EncryptedDataKeys[i].Ciphertext)
+		}
+		require.Same(t, &h.EncryptedDataKeys[n-1], h.OpenedBy)
+	}
 }

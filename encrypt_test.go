@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -513,4 +514,197 @@ func TestFIPS140OnlyIsAnError(t *testing.T) {
 		_, _, err = clientFor(id).Encrypt(bg, []byte("x"), plain{}, &esdk.EncryptOptions{Suite: id})
 		require.ErrorContains(t, err, "FIPS 140-only")
 	}
+}
+
+// meddler is a manager that changes the requests that it is given.
+type meddler struct {
+	keyprovider.ManagerOnly
+	inner        keyprovider.MasterKeyProvider
+	encrypt      func(*keyprovider.EncryptionRequest)
+	materials    func(*keyprovider.EncryptionMaterials)
+	decrypt      func(*keyprovider.DecryptionRequest)
+	afterDecrypt func(*keyprovider.DecryptionRequest)
+}
+
+func (m *meddler) EncryptionMaterials(ctx context.Context, req *keyprovider.EncryptionRequest) (*keyprovider.EncryptionMaterials, error) {
+	if m.encrypt != nil {
+		m.encrypt(req)
+	}
+	materials, err := keyprovider.Materials(m.inner).EncryptionMaterials(ctx, req)
+	if err == nil && m.materials != nil {
+		m.materials(materials)
+	}
+	return materials, err
+}
+
+func (m *meddler) DecryptionMaterials(ctx context.Context, req *keyprovider.DecryptionRequest) (*keyprovider.DecryptionMaterials, error) {
+	if m.decrypt != nil {
+		m.decrypt(req)
+	}
+	materials, err := keyprovider.Materials(m.inner).DecryptionMaterials(ctx, req)
+	if m.afterDecrypt != nil {
+		m.afterDecrypt(req)
+	}
+	return materials, err
+}
+
+// What a manager does to its request weakens no message: the call's settings
+// are what its materials are checked against.
+func TestARequestThatAManagerChangesDoesNotChangeTheCall(t *testing.T) {
+	t.Parallel()
+	ec := map[string]string{"tenant": "42", "user": "7"}
+	opts := func() *esdk.EncryptOptions {
+		return &esdk.EncryptOptions{EncryptionContext: ec, RequiredContextKeys: []string{"tenant"}}
+	}
+	three, err := keyprovider.Multi(rawAES(t), rawAES(t), rawAES(t))
+	require.NoError(t, err)
+	for name, test := range map[string]struct {
+		change    func(*keyprovider.EncryptionRequest)
+		materials func(*keyprovider.EncryptionMaterials)
+		suite     suite.ID
+		is        error
+	}{
+		"policy and suite": {change: func(r *keyprovider.EncryptionRequest) {
+			r.CommitmentPolicy, r.Suite = suite.ForbidEncryptAllowDecrypt, suite.AES256GCM
+		}, is: esdk.ErrCommitmentPolicy},
+		"another suite": {change: func(r *keyprovider.EncryptionRequest) { r.Suite = suite.AES256GCMHKDFSHA512CommitKey },
+			suite: suite.AES256GCMHKDFSHA512CommitKeyECDSAP384},
+		"required keys":                   {change: func(r *keyprovider.EncryptionRequest) { r.RequiredContextKeys = nil }, is: esdk.ErrEncryptionContext},
+		"a required key":                  {change: func(r *keyprovider.EncryptionRequest) { r.RequiredContextKeys[0] = "user" }, is: esdk.ErrEncryptionContext},
+		"number of data keys":             {change: func(r *keyprovider.EncryptionRequest) { r.MaxEncryptedDataKeys = 0 }, is: esdk.ErrTooManyDataKeys},
+		"a pair altered":                  {change: func(r *keyprovider.EncryptionRequest) { r.EncryptionContext["user"] = "8" }, is: esdk.ErrEncryptionContext},
+		"a pair deleted":                  {change: func(r *keyprovider.EncryptionRequest) { delete(r.EncryptionContext, "user") }, is: esdk.ErrEncryptionContext},
+		"the context dropped":             {change: func(r *keyprovider.EncryptionRequest) { r.EncryptionContext, r.RequiredContextKeys = nil, nil }, is: esdk.ErrEncryptionContext},
+		"materials without required keys": {materials: func(m *keyprovider.EncryptionMaterials) { clear(m.RequiredContextKeys) }, is: esdk.ErrEncryptionContext},
+		"materials with another value":    {materials: func(m *keyprovider.EncryptionMaterials) { m.EncryptionContext["user"] = "8" }, is: esdk.ErrEncryptionContext},
+	} {
+		inner := keyprovider.MasterKeyProvider(rawAES(t))
+		if name == "number of data keys" {
+			inner = three
+		}
+		m := &meddler{inner: inner, encrypt: test.change, materials: test.materials}
+		c := &esdk.Client{MaxEncryptedDataKeys: 2}
+		o := opts()
+		o.Suite = test.suite
+		message, h, err := c.Encrypt(bg, []byte("x"), m, o)
+		require.Error(t, err, name)
+		require.Nil(t, message, name)
+		require.Nil(t, h, name)
+		if test.is != nil {
+			require.ErrorIs(t, err, test.is, name)
+		}
+		require.Equal(t, map[string]string{"tenant": "42", "user": "7"}, ec, name)
+		require.Equal(t, []string{"tenant"}, o.RequiredContextKeys, name)
+		_, err = c.NewEncryptReader(bg, strings.NewReader("x"), m, o)
+		require.Error(t, err, name)
+	}
+
+	// Adding is what managers are for.
+	m := &meddler{inner: rawAES(t), encrypt: func(r *keyprovider.EncryptionRequest) { r.EncryptionContext["added"] = "yes" }}
+	_, h, err := esdk.Encrypt(bg, []byte("x"), m, opts())
+	require.NoError(t, err)
+	require.Equal(t, "yes", h.EncryptionContext["added"])
+	require.Equal(t, map[string]string{"tenant": "42", "user": "7"}, ec)
+}
+
+// A data key of zeros is memory that was cleared: nobody's message uses it.
+func TestADataKeyOfZerosIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, id := range suite.All() {
+		m := &meddler{inner: rawAES(t), materials: func(m *keyprovider.EncryptionMaterials) { clear(m.DataKey) }}
+		_, _, err := clientFor(id).Encrypt(bg, []byte("x"), m, &esdk.EncryptOptions{Suite: id})
+		require.ErrorContains(t, err, "all zeros", id)
+		message := encrypt(t, id, []byte("x"), esdk.EncryptOptions{})
+		_, _, err = clientFor(id).Decrypt(bg, message, dataKey(make([]byte, id.KeySize())), nil)
+		require.ErrorContains(t, err, "all zeros", id)
+	}
+}
+
+func TestAnEncryptedDataKeyWithoutCiphertextIsRefused(t *testing.T) {
+	t.Parallel()
+	m := &meddler{inner: rawAES(t), materials: func(m *keyprovider.EncryptionMaterials) {
+		m.EncryptedDataKeys = append(m.EncryptedDataKeys, keyprovider.EncryptedDataKey{ProviderID: "theirs", ProviderInfo: []byte("key")})
+	}}
+	_, _, err := esdk.Encrypt(bg, []byte("x"), m, nil)
+	require.ErrorContains(t, err, `encrypted data key 2 ("theirs") has no ciphertext`)
+}
+
+// A manager's signing key must be the one whose public half the message holds.
+func TestASigningKeyThatDoesNotFitItsPublicKeyIsRefused(t *testing.T) {
+	t.Parallel()
+	for _, id := range suite.All() {
+		if !id.Signing() {
+			continue
+		}
+		m := &meddler{inner: rawAES(t), materials: func(m *keyprovider.EncryptionMaterials) {
+			d := new(big.Int).Sub(id.Curve().Params().N, m.SigningKey.D) // the point's mirror image
+			m.SigningKey = &ecdsa.PrivateKey{PublicKey: m.SigningKey.PublicKey, D: d}
+		}}
+		_, _, err := clientFor(id).Encrypt(bg, []byte("x"), m, &esdk.EncryptOptions{Suite: id})
+		require.ErrorContains(t, err, "does not belong to its private key", id)
+		m.materials = func(m *keyprovider.EncryptionMaterials) { m.SigningKey.D = big.NewInt(0) }
+		_, _, err = clientFor(id).Encrypt(bg, []byte("x"), m, &esdk.EncryptOptions{Suite: id})
+		require.ErrorContains(t, err, "signing key", id)
+	}
+}
+
+func newCache(t *testing.T, p keyprovider.MasterKeyProvider) *keyprovider.Cache {
+	t.Helper()
+	c, err := keyprovider.NewCache(p, keyprovider.CacheOptions{MaxAge: time.Hour})
+	require.NoError(t, err)
+	return c
+}
+
+// Materials that Encrypt and Decrypt refuse are in no cache: the next message asks
+// the manager again.
+func TestACacheKeepsNothingThatIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(*keyprovider.EncryptionMaterials){
+		"zeros":              func(m *keyprovider.EncryptionMaterials) { clear(m.DataKey) },
+		"no ciphertext":      func(m *keyprovider.EncryptionMaterials) { m.EncryptedDataKeys[0].Ciphertext = nil },
+		"a pair dropped":     func(m *keyprovider.EncryptionMaterials) { delete(m.EncryptionContext, "a") },
+		"a pair altered":     func(m *keyprovider.EncryptionMaterials) { m.EncryptionContext["a"] = "2" },
+		"no public key":      func(m *keyprovider.EncryptionMaterials) { delete(m.EncryptionContext, format.PublicKeyField) },
+		"hollow signing key": func(m *keyprovider.EncryptionMaterials) { m.SigningKey.D = nil },
+		"half a signing key": func(m *keyprovider.EncryptionMaterials) { m.SigningKey.X = nil },
+	} {
+		calls := 0
+		m := &meddler{inner: rawAES(t), materials: func(m *keyprovider.EncryptionMaterials) {
+			if calls++; calls == 1 {
+				spoil(m)
+			}
+		}}
+		c := newCache(t, m)
+		opts := &esdk.EncryptOptions{EncryptionContext: map[string]string{"a": "1"}}
+		_, _, err := esdk.Encrypt(bg, []byte("x"), c, opts)
+		require.Error(t, err, name)
+		_, _, err = esdk.Encrypt(bg, []byte("x"), c, opts)
+		require.NoError(t, err, name)
+		require.Equal(t, 2, calls, name)
+	}
+	message, _, err := esdk.Encrypt(bg, []byte("x"), rawAES(t), nil)
+	require.NoError(t, err)
+	calls := 0
+	c := newCache(t, &manager{inner: rawAES(t), decrypt: func(m *keyprovider.DecryptionMaterials) *keyprovider.DecryptionMaterials {
+		if calls++; calls == 1 {
+			clear(m.DataKey)
+		}
+		return m
+	}})
+	_, _, err = esdk.Decrypt(bg, message, c, nil)
+	require.ErrorContains(t, err, "all zeros")
+	_, _, err = esdk.Decrypt(bg, message, c, nil)
+	require.NoError(t, err)
+}
+
+// A reserved pair that is not stored could be given by nobody who decrypts.
+func TestAManagerCannotRequireAReservedKey(t *testing.T) {
+	t.Parallel()
+	m := &meddler{inner: rawAES(t), materials: func(m *keyprovider.EncryptionMaterials) {
+		m.EncryptionContext["aws-crypto-x"] = "1"
+		m.RequiredContextKeys = append(m.RequiredContextKeys, "aws-crypto-x")
+	}}
+	_, _, err := esdk.Encrypt(bg, []byte("x"), m, nil)
+	require.ErrorIs(t, err, esdk.ErrEncryptionContext)
+	require.ErrorContains(t, err, "aws-crypto-x")
 }

@@ -2,11 +2,15 @@ package esdk_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 
@@ -1137,6 +1141,306 @@ func TestPanicInReadIsSticky(t *testing.T) {
 			require.ErrorContains(t, err, "panicked")
 			_, again := e.WriteTo(io.Discard)
 			require.Equal(t, err, again)
+		}
+	}
+}
+
+// spoilt checks that a stream's error says that it was used by two.
+func spoilt(t *testing.T, err error) {
+	t.Helper()
+	require.ErrorContains(t, err, "esdk: the stream was used by two goroutines at once")
+}
+
+// An EncryptWriter that is used from inside its own source or sink says so to
+// both calls, and its message never ends.
+func TestAWriterUsedFromInsideItself(t *testing.T) {
+	t.Parallel()
+	calls := map[string]func(w *esdk.EncryptWriter) error{
+		"Write":           func(w *esdk.EncryptWriter) error { _, err := w.Write([]byte("inside")); return err },
+		"Write nothing":   func(w *esdk.EncryptWriter) error { _, err := w.Write(nil); return err },
+		"ReadFrom":        func(w *esdk.EncryptWriter) error { _, err := w.ReadFrom(strings.NewReader("inside")); return err },
+		"Close":           func(w *esdk.EncryptWriter) error { return w.Close() },
+		"CloseWithError":  func(w *esdk.EncryptWriter) error { return w.CloseWithError(errors.New("given up")) },
+		"CloseWithError0": func(w *esdk.EncryptWriter) error { return w.CloseWithError(nil) },
+	}
+	for name, inside := range calls {
+		for _, where := range []string{"source of ReadFrom", "sink of Write", "sink of ReadFrom", "sink of Close"} {
+			t.Run(name+" in "+where, func(t *testing.T) {
+				t.Parallel()
+				var out bytes.Buffer
+				var w *esdk.EncryptWriter
+				var err error
+				var innerErr error
+				meddle := func() {
+					if w != nil && innerErr == nil {
+						innerErr = inside(w)
+					}
+				}
+				w2, err := esdk.NewEncryptWriter(bg, writerFunc(func(p []byte) (int, error) {
+					if strings.HasPrefix(where, "sink") {
+						meddle()
+					}
+					return out.Write(p)
+				}), rawAES(t), nil)
+				require.NoError(t, err)
+				w = w2
+				var outer error
+				switch where {
+				case "sink of Write":
+					_, outer = w.Write(text(100_000))
+				case "sink of Close":
+					outer = w.Close()
+				default:
+					source := bytes.NewReader(text(4 << 20))
+					_, outer = w.ReadFrom(readerFunc(func(p []byte) (int, error) {
+						if where == "source of ReadFrom" {
+							meddle()
+						}
+						return source.Read(p)
+					}))
+				}
+				spoilt(t, innerErr)
+				spoilt(t, outer)
+				spoilt(t, w.Close())
+				spoilt(t, w.Close())
+				spoilt(t, w.CloseWithError(nil))
+				_, err = w.Write([]byte("x"))
+				spoilt(t, err)
+				if where != "sink of Close" { // which had the whole message in its hands
+					_, _, err = esdk.Decrypt(bg, out.Bytes(), rawAES(t), nil)
+					require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+				}
+			})
+		}
+	}
+}
+
+// Readers that are used from inside their own source or sink likewise.
+func TestAReaderUsedFromInsideItself(t *testing.T) {
+	t.Parallel()
+	type stream interface {
+		io.Reader
+		io.WriterTo
+	}
+	plaintext := text(1 << 20)
+	message, _, err := esdk.Encrypt(bg, plaintext, rawAES(t), nil)
+	require.NoError(t, err)
+	open := map[string]func(source io.Reader) (stream, error){
+		"EncryptReader": func(source io.Reader) (stream, error) { return esdk.NewEncryptReader(bg, source, rawAES(t), nil) },
+		"DecryptReader": func(source io.Reader) (stream, error) { return esdk.NewDecryptReader(bg, source, rawAES(t), nil) },
+	}
+	inside := map[string]func(s stream) error{
+		"Read":    func(s stream) error { _, err := s.Read(make([]byte, 10)); return err },
+		"WriteTo": func(s stream) error { _, err := s.WriteTo(io.Discard); return err },
+		"Close": func(s stream) error {
+			if d, ok := s.(*esdk.DecryptReader); ok {
+				return d.Close()
+			}
+			_, err := s.Read(nil)
+			return err
+		},
+	}
+	for kind, open := range open {
+		for name, inside := range inside {
+			for _, where := range []string{"source of Read", "source of WriteTo", "sink of WriteTo"} {
+				t.Run(kind+", "+name+" in "+where, func(t *testing.T) {
+					t.Parallel()
+					var s stream
+					var innerErr error
+					meddle := func() {
+						if s != nil && innerErr == nil {
+							innerErr = inside(s)
+						}
+					}
+					source := bytes.NewReader(message)
+					if kind == "EncryptReader" {
+						source = bytes.NewReader(plaintext)
+					}
+					opened, err := open(readerFunc(func(p []byte) (int, error) {
+						if strings.HasPrefix(where, "source") {
+							meddle()
+						}
+						return source.Read(p)
+					}))
+					require.NoError(t, err)
+					s = opened
+					var outer error
+					if where == "source of Read" {
+						_, outer = io.Copy(struct{ io.Writer }{io.Discard}, struct{ io.Reader }{s})
+					} else {
+						_, outer = s.WriteTo(writerFunc(func(p []byte) (int, error) {
+							if where == "sink of WriteTo" {
+								meddle()
+							}
+							return len(p), nil
+						}))
+					}
+					spoilt(t, innerErr)
+					spoilt(t, outer)
+					_, err = s.Read(make([]byte, 1))
+					spoilt(t, err)
+					if d, ok := s.(*esdk.DecryptReader); ok {
+						spoilt(t, d.Close())
+					}
+				})
+			}
+		}
+	}
+}
+
+// Goroutines that write at once lose: no frame is sealed under a nonce that
+// another has, and the message never passes for whole. Where the calls happen
+// not to meet, it is whole, with all that was written.
+func TestAWriterUsedByTwoGoroutines(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		var out bytes.Buffer
+		w, err := esdk.NewEncryptWriter(bg, &out, rawAES(t), &esdk.EncryptOptions{FrameLength: 16})
+		require.NoError(t, err)
+		var group sync.WaitGroup
+		written := make([]int, 3)
+		for i := range written {
+			group.Go(func() {
+				for range 50 {
+					n, err := w.Write(text(40))
+					written[i] += n
+					if err != nil {
+						return
+					}
+				}
+			})
+		}
+		group.Wait()
+		err = w.Close()
+		plaintext, _, decryptErr := esdk.Decrypt(bg, out.Bytes(), rawAES(t), nil)
+		if err == nil {
+			require.NoError(t, decryptErr)
+			require.Len(t, plaintext, written[0]+written[1]+written[2])
+			require.Equal(t, 3*50*40, len(plaintext), "no call failed")
+			continue
+		}
+		spoilt(t, err)
+		require.ErrorIs(t, decryptErr, io.ErrUnexpectedEOF)
+		requireUniqueFrames(t, out.Bytes())
+	}
+}
+
+// requireUniqueFrames checks that the frames of a cut message follow each other.
+func requireUniqueFrames(t *testing.T, message []byte) {
+	t.Helper()
+	r := bytes.NewReader(message)
+	h, err := format.ReadHeader(r, 0)
+	require.NoError(t, err)
+	body := message[len(message)-r.Len():]
+	for sequence := uint32(1); len(body) > 0; sequence++ {
+		f, err := format.ParseFrameHeader(body, h.FrameLength)
+		require.NoError(t, err)
+		require.Equal(t, sequence, f.Sequence)
+		body = body[min(len(body), format.FrameOverhead+int(f.Length)):]
+	}
+}
+
+// A call that comes while another changes nothing any more spoils nothing.
+func TestAFinishedStreamIsNotSpoilt(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	w, err := esdk.NewEncryptWriter(bg, &out, rawAES(t), nil)
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	var group sync.WaitGroup
+	for range 4 {
+		group.Go(func() {
+			for range 100 {
+				w.Close()
+			}
+		})
+	}
+	group.Wait()
+	require.NoError(t, w.Close())
+}
+
+// Streams of no constructor say so.
+func TestZeroValueStreams(t *testing.T) {
+	t.Parallel()
+	const says = "not made by its constructor"
+	var r esdk.EncryptReader
+	var w esdk.EncryptWriter
+	var d esdk.DecryptReader
+	require.Nil(t, r.Header())
+	require.Nil(t, w.Header())
+	require.Nil(t, d.Header())
+	for name, err := range map[string]error{
+		"EncryptReader.Read":           second(r.Read(make([]byte, 1))),
+		"EncryptReader.WriteTo":        second(r.WriteTo(io.Discard)),
+		"EncryptWriter.Write":          second(w.Write([]byte("x"))),
+		"EncryptWriter.ReadFrom":       second(w.ReadFrom(strings.NewReader("x"))),
+		"EncryptWriter.Close":          w.Close(),
+		"EncryptWriter.CloseWithError": w.CloseWithError(nil),
+		"DecryptReader.Read":           second(d.Read(make([]byte, 1))),
+		"DecryptReader.WriteTo":        second(d.WriteTo(io.Discard)),
+		"DecryptReader.Close":          d.Close(),
+	} {
+		require.ErrorContains(t, err, says, name)
+		require.True(t, strings.HasPrefix(err.Error(), "esdk: "), name)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// What a stream holds, plaintext among it, is printed by no verb and no logger.
+func TestStreamsPrintNothingOfWhatTheyHold(t *testing.T) {
+	t.Parallel()
+	secret := strings.Repeat("plaintext ", 1000)
+	message, _, err := esdk.Encrypt(bg, []byte(secret), rawAES(t), nil)
+	require.NoError(t, err)
+	r, err := esdk.NewEncryptReader(bg, strings.NewReader(secret), rawAES(t), nil)
+	require.NoError(t, err)
+	w, err := esdk.NewEncryptWriter(bg, io.Discard, rawAES(t), nil)
+	require.NoError(t, err)
+	_, err = w.Write([]byte("plaintext "))
+	require.NoError(t, err)
+	d, err := esdk.NewDecryptReader(bg, bytes.NewReader(message), rawAES(t), nil)
+	require.NoError(t, err)
+	for name, stream := range map[string]io.Reader{"EncryptReader": r, "DecryptReader": d} {
+		_, err := stream.Read(make([]byte, 1))
+		require.NoError(t, err, name)
+	}
+	for name, stream := range map[string]any{"EncryptReader": r, "EncryptWriter": w, "DecryptReader": d} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			require.Equal(t, "esdk."+name, fmt.Sprintf(verb, stream))
+		}
+		var log bytes.Buffer
+		slog.New(slog.NewTextHandler(&log, nil)).Info("", "stream", stream)
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("", "stream", stream)
+		require.Equal(t, 2, strings.Count(log.String(), "esdk."+name))
+	}
+}
+
+// A manager that keeps the keys of a signature and changes them later spoils no
+// message, and lets nobody else's pass.
+func TestKeysOfASignatureThatAManagerChangesLater(t *testing.T) {
+	t.Parallel()
+	var signing *ecdsa.PrivateKey
+	var verification *ecdsa.PublicKey
+	m := &manager{inner: rawAES(t), encrypt: func(m *keyprovider.EncryptionMaterials) *keyprovider.EncryptionMaterials {
+		signing = m.SigningKey
+		return m
+	}, decrypt: func(m *keyprovider.DecryptionMaterials) *keyprovider.DecryptionMaterials {
+		verification = m.VerificationKey
+		return m
+	}}
+	for name, p := range map[string]keyprovider.MasterKeyProvider{"manager": m, "under a cache": newCache(t, m)} {
+		for range 2 { // a miss and a hit
+			var out bytes.Buffer
+			w, err := esdk.NewEncryptWriter(bg, &out, p, nil)
+			require.NoError(t, err, name)
+			signing.D.SetInt64(1)
+			require.NoError(t, w.Close(), name)
+			d, err := esdk.NewDecryptReader(bg, bytes.NewReader(out.Bytes()), p, nil)
+			require.NoError(t, err, name)
+			verification.X.SetInt64(1)
+			_, err = io.Copy(io.Discard, d)
+			require.NoError(t, err, name)
 		}
 	}
 }

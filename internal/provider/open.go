@@ -20,10 +20,10 @@ type Match func(edk *format.EncryptedDataKey) (Unwrap, error)
 // is the caller's.
 type Unwrap func(ctx context.Context) (plaintext []byte, err error)
 
-// Open returns the first data key that opens, and the entry of keys that held it. It tries those that match in their order. Once ctx is
-// done it returns an error that wraps ctx's and names the entry that it came to;
-// if no data key opens, a *[Failure]. The name is that of the provider, for the
-// error if none matches.
+// Open returns the first data key that opens, and the entry of keys that held it.
+// It tries those that match in their order. Once ctx is done it returns an error
+// that wraps ctx's and names the entry that it came to; if no data key opens, a
+// *[Failure]. The name is that of the provider, for the error if none matches.
 func Open(ctx context.Context, name string, keys []format.EncryptedDataKey, match Match) (plaintext []byte, edk format.EncryptedDataKey, err error) {
 	var failed causes
 	for i := range keys {
