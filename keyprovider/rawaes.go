@@ -95,6 +95,7 @@ func (k RawAES) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 	if err != nil {
 		return nil, err
 	}
+	var unbound error // the same for all entries: a hostile message can have 65,535
 	return dataKey(provider.Open(ctx, k.String(), keys, func(edk *EncryptedDataKey) (provider.Unwrap, error) {
 		sizes, ok := bytes.CutPrefix(edk.ProviderInfo, []byte(k.name))
 		if edk.ProviderID != k.namespace || !ok || len(sizes) != aesInfoSize {
@@ -112,7 +113,10 @@ func (k RawAES) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 		return func(context.Context) ([]byte, error) {
 			plaintext, err := k.aead().Open(nil, sizes[8:], edk.Ciphertext, aad)
 			if err != nil {
-				return nil, fmt.Errorf("not wrapped under this key and encryption context (%s), or altered", provider.ContextKeys(req.EncryptionContext))
+				if unbound == nil {
+					unbound = fmt.Errorf("not wrapped under this key and encryption context (%s), or altered", provider.ContextKeys(req.EncryptionContext))
+				}
+				return nil, unbound
 			}
 			return plaintext, nil
 		}, nil

@@ -5,6 +5,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -223,10 +224,11 @@ func TestRawAESWithAnotherKeyOfTheSameNameFails(t *testing.T) {
 	edk := generate(t, newAES(t, "name", 32), request()).Encrypted
 	other, err := keyprovider.NewRawAES("namespace", "name", make([]byte, 32))
 	require.NoError(t, err)
-	causes := requireRefused(t, other, request(), edk)
-	require.Len(t, causes, 1)
+	causes := requireRefused(t, other, request(), edk, edk)
+	require.Len(t, causes, 2)
 	require.NotErrorIs(t, causes[0], keyprovider.ErrNoMatch)
 	require.ErrorContains(t, causes[0], "not wrapped under this key and encryption context (")
+	require.Same(t, errors.Unwrap(causes[0]), errors.Unwrap(causes[1]), "a hostile message has the words once, not for each entry")
 }
 
 func TestRawAESRefusesADataKeyOfAnotherLength(t *testing.T) {

@@ -31,7 +31,7 @@ var (
 type Error struct {
 	Op    string // the method of Store, such as RotateKey
 	Table string
-	ID    string // of the branch key; empty for CreateTable
+	ID    string // of the branch key; empty for CreateTable and Keys
 	Err   error
 }
 

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -24,6 +26,7 @@ type fake struct {
 	items    map[string]map[string]item // by table, and ID and type
 	calls    []any                      // the inputs
 	describe int                        // how often a new table is CREATING yet
+	page     int                        // items that Scan and Query read at a time; 0: all
 
 	before func(input any) error // sees every call; may be nil
 }
@@ -125,6 +128,59 @@ func (f *fake) TransactWriteItems(ctx context.Context, in *dynamodb.TransactWrit
 		f.items[*write.Put.TableName][primaryKey(write.Put.Item)] = maps.Clone(write.Put.Item)
 	}
 	return &dynamodb.TransactWriteItemsOutput{}, nil
+}
+
+// Scan reads a page and returns the active ones among its items.
+func (f *fake) Scan(ctx context.Context, in *dynamodb.ScanInput, _ ...func(*dynamodb.Options)) (*dynamodb.ScanOutput, error) {
+	if err := f.enter(ctx, in); err != nil {
+		return nil, err
+	}
+	if *in.FilterExpression != "#type = :active" || in.ExpressionAttributeNames["#type"] != "type" || !*in.ConsistentRead {
+		panic(*in.FilterExpression)
+	}
+	items, last, err := f.read(*in.TableName, in.ExclusiveStartKey, func(item) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	items = slices.DeleteFunc(items, func(i item) bool { return text(i, "type") != text(in.ExpressionAttributeValues, ":active") })
+	return &dynamodb.ScanOutput{Items: items, LastEvaluatedKey: last}, nil
+}
+
+// Query returns a page of the items of a branch key.
+func (f *fake) Query(ctx context.Context, in *dynamodb.QueryInput, _ ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
+	if err := f.enter(ctx, in); err != nil {
+		return nil, err
+	}
+	names := in.ExpressionAttributeNames
+	if *in.KeyConditionExpression != "#id = :id AND begins_with(#type, :branch)" || names["#id"] != "branch-key-id" || names["#type"] != "type" || !*in.ConsistentRead {
+		panic(*in.KeyConditionExpression)
+	}
+	values := in.ExpressionAttributeValues
+	items, last, err := f.read(*in.TableName, in.ExclusiveStartKey, func(i item) bool {
+		return text(i, "branch-key-id") == text(values, ":id") && strings.HasPrefix(text(i, "type"), text(values, ":branch"))
+	})
+	return &dynamodb.QueryOutput{Items: items, LastEvaluatedKey: last}, err
+}
+
+// read returns the page of the items that fit behind those up to start, and where
+// the next one begins.
+func (f *fake) read(table string, start item, fits func(item) bool) (page []item, last item, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.items[table] == nil {
+		return nil, nil, &types.ResourceNotFoundException{}
+	}
+	for _, key := range slices.Sorted(maps.Keys(f.items[table])) {
+		i := f.items[table][key]
+		if start != nil && key <= primaryKey(start) || !fits(i) {
+			continue
+		}
+		page = append(page, maps.Clone(i))
+		if len(page) == f.page { // there may be more, as DynamoDB says too
+			return page, item{"branch-key-id": i["branch-key-id"], "type": i["type"]}, nil
+		}
+	}
+	return page, nil, nil
 }
 
 // put writes an item as somebody else would.

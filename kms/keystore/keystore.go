@@ -18,6 +18,7 @@
 //	tableARN, err := store.CreateTable(ctx)
 //	id, err := store.CreateKey(ctx, "tenant-42", map[string]string{"tenant": "42"})
 //	err = store.RotateKey(ctx, id)
+//	for key, err := range store.Keys(ctx) { ... }
 //
 // Messages store the ID and the version of their branch key. A rotation makes a new
 // version, which encrypts from then on; the earlier versions stay in the table and
@@ -43,6 +44,8 @@
 //	CreateKey                          dynamodb:PutItem, kms:GenerateDataKeyWithoutPlaintext,
 //	                                   kms:ReEncryptFrom, kms:ReEncryptTo
 //	RotateKey                          those of CreateKey, and dynamodb:GetItem
+//	Keys                               dynamodb:Scan
+//	Versions                           dynamodb:Query
 //	ActiveBranchKey, BranchKeyVersion,
 //	BeaconKey                          dynamodb:GetItem, kms:Decrypt
 //

@@ -36,6 +36,7 @@ const (
 const (
 	typeActive    = "branch:ACTIVE"
 	typeBeacon    = "beacon:ACTIVE"
+	branchPrefix  = "branch:" // of both the active one and versions
 	versionPrefix = "branch:version:"
 )
 
