@@ -146,7 +146,7 @@ func TestRetriesAreWithinTheTimeout(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	key := s.CreateKey("us-east-1")
-	s.Throttle(1 << 40)
+	s.Throttle(1 << 30)
 	config := s.Config()
 	config.Retryer = func() aws.Retryer {
 		return retry.NewStandard(func(o *retry.StandardOptions) {
