@@ -16,6 +16,7 @@ import (
 	"github.com/esdk-go/esdk/internal/frame"
 	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/suite"
 )
 
 // Decrypt returns the plaintext of a message, and the message's header. It
@@ -75,10 +76,11 @@ func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyP
 		return nil, err
 	}
 	if !client.CommitmentPolicy.AllowsDecrypt(h.Suite) {
-		return nil, fmt.Errorf("%w: %v does not allow decryption of %v", ErrCommitmentPolicy, client.CommitmentPolicy, h.Suite)
+		return nil, fmt.Errorf("%w: %v does not allow decryption of %v, which has no key commitment; %v would, as Client.CommitmentPolicy",
+			ErrCommitmentPolicy, client.CommitmentPolicy, h.Suite, suite.RequireEncryptAllowDecrypt)
 	}
 	if o.Signature == RejectSigned && h.Suite.Signing() {
-		return nil, fmt.Errorf("%w with %v", ErrSignedMessage, h.Suite)
+		return nil, fmt.Errorf("%w with %v, and DecryptOptions.Signature is RejectSigned", ErrSignedMessage, h.Suite)
 	}
 	if err := checkFrameLength(int64(h.FrameLength), o.MaxFrameLength); err != nil {
 		return nil, err
@@ -109,7 +111,12 @@ func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyP
 		for i, k := range added {
 			added[i] = fmt.Sprintf("%.100q", k)
 		}
-		return nil, fmt.Errorf("%w (the message does not store the caller's keys %s: they were taken as pairs that it requires)", err, provider.List(added))
+		err = fmt.Errorf("%w (DecryptOptions.EncryptionContext has keys that the message does not store: %s;"+
+			" leave them out unless the message was encrypted with them as required keys)", err, provider.List(added))
+		if failure := (*keyprovider.DecryptError)(nil); errors.As(err, &failure) && !errors.Is(err, keyprovider.ErrNoMatch) {
+			err = ofContext{err}
+		}
+		return nil, err
 	}
 	return m, err
 }
@@ -122,7 +129,7 @@ const manyDataKeys = 256
 // checkFrameLength checks the header's frame length, 0 if the body is unframed.
 func checkFrameLength(length, limit int64) error {
 	if limit > 0 && length > limit {
-		return fmt.Errorf("%w: frame length %d, at most %d allowed", ErrFrameTooLong, length, limit)
+		return fmt.Errorf("%w: frame length %d, DecryptOptions.MaxFrameLength is %d", ErrFrameTooLong, length, limit)
 	}
 	if length > maxFrameInt {
 		return fmt.Errorf("%w: frame length %d on a system that can address %d bytes", ErrFrameTooLong, length, int64(maxFrameInt))
@@ -196,6 +203,11 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 	}, int64(len(raw)))
 	return m, nil
 }
+
+// ofContext is an error whose likely cause is the encryption context.
+type ofContext struct{ error }
+
+func (e ofContext) Unwrap() []error { return []error{e.error, ErrEncryptionContext} }
 
 // contextError is the error for a header whose tag fails although the key
 // commitment has shown that the data key is the message's.

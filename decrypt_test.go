@@ -106,7 +106,7 @@ func TestCarelessDecryption(t *testing.T) {
 		"too long context":          {ctx: bg, p: p, opts: esdk.DecryptOptions{EncryptionContext: map[string]string{"k": strings.Repeat("v", 70_000)}}, is: esdk.ErrEncryptionContext, says: "65535"},
 		"zero RawAES":               {ctx: bg, p: keyprovider.RawAES{}, says: "not made by NewRawAES"},
 		"zero RawRSA":               {ctx: bg, p: keyprovider.RawRSA{}, says: "no private key"},
-		"pair that is not bound":    {ctx: bg, p: p, opts: esdk.DecryptOptions{EncryptionContext: map[string]string{"b": "secret"}}, says: `keys "b"`},
+		"pair that is not bound":    {ctx: bg, p: p, opts: esdk.DecryptOptions{EncryptionContext: map[string]string{"b": "secret"}}, is: esdk.ErrEncryptionContext, says: `does not store: "b"`},
 		"empty message":             {ctx: bg, p: p, message: []byte{}, is: io.ErrUnexpectedEOF},
 	} {
 		c := &test.client

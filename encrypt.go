@@ -112,7 +112,7 @@ func (c *Client) seal(ctx context.Context, p keyprovider.MasterKeyProvider, opts
 // against EncryptOptions.MaxPlaintextLength.
 func checkPlaintextLength(length, limit int64) error {
 	if limit > 0 && length > limit {
-		return fmt.Errorf("%w: more than %d bytes", ErrPlaintextTooLong, limit)
+		return fmt.Errorf("%w: more than %d bytes, which is EncryptOptions.MaxPlaintextLength", ErrPlaintextTooLong, limit)
 	}
 	return nil
 }
@@ -126,7 +126,7 @@ func checkContext(ec map[string]string, required []string) error {
 	}
 	for _, k := range required {
 		if _, ok := ec[k]; !ok {
-			return fmt.Errorf("%w: the required key %q is missing", ErrEncryptionContext, k)
+			return fmt.Errorf("%w: the required key %q is missing from EncryptOptions.EncryptionContext", ErrEncryptionContext, k)
 		}
 	}
 	if _, err := format.AppendEncryptionContext(nil, ec); err != nil {

@@ -20,7 +20,8 @@ var (
 	ErrAuthentication = frame.ErrAuthentication
 	// ErrSignature: the message's signature is wrong.
 	ErrSignature = errors.New("signature verification failed: the message was altered")
-	// ErrKeyCommitment: the message commits to another data key.
+	// ErrKeyCommitment: the message commits to another data key. A wrong raw RSA
+	// key with PKCS1v15 gives this, too.
 	ErrKeyCommitment = errors.New("key commitment failed: the message was made with another data key")
 	// ErrCommitmentPolicy: the commitment policy does not allow the suite, or
 	// the policy is invalid.

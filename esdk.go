@@ -28,8 +28,8 @@
 // not secret. It protects only if the reader checks it: pass the pairs that you
 // expect in DecryptOptions.EncryptionContext, or compare the header's.
 //
-// A message that was exchanged for another one with the same encryption context
-// and key is not noticed. If that matters, put what identifies the record into
+// If somebody replaces a message with another that has the same encryption context
+// and key, decryption does not notice. If that matters, put what identifies the record into
 // the encryption context (with hierarchical keys, which need no call to KMS for
 // each new context) or into the plaintext.
 //
@@ -150,7 +150,7 @@ type EncryptOptions struct {
 // which are the zero values.
 type DecryptOptions struct {
 	// EncryptionContext holds pairs that must be bound to the message, or
-	// decryption fails with ErrEncryptionContext or ErrAuthentication. A message
+	// decryption fails with an error that wraps ErrEncryptionContext. A message
 	// either stores such a pair or only authenticates it; the latter pairs
 	// (EncryptOptions.RequiredContextKeys) must all be given. To demand that
 	// callers give certain keys, use keyprovider.RequireContext.

@@ -134,9 +134,10 @@ func ExampleEncryptOptions_requiredContextKeys() {
 func ExampleNewEncryptWriter() {
 	ctx, p := context.Background(), exampleProvider()
 	src := strings.NewReader("a file, or what comes over the network")
+	about := map[string]string{"file": "7"}
 	var dst bytes.Buffer
 
-	w, err := esdk.NewEncryptWriter(ctx, &dst, p, nil)
+	w, err := esdk.NewEncryptWriter(ctx, &dst, p, &esdk.EncryptOptions{EncryptionContext: about})
 	if err != nil {
 		log.Fatal(err)
 	}

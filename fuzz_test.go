@@ -323,8 +323,8 @@ func requireClass(t *testing.T, err error, size int) {
 	if errors.As(err, &failure) {
 		kinds++
 	}
-	if errors.Is(err, esdk.ErrAuthentication) && errors.Is(err, esdk.ErrEncryptionContext) {
-		kinds-- // the header's tag under the right data key: the one because of the other
+	if (failure != nil || errors.Is(err, esdk.ErrAuthentication)) && errors.Is(err, esdk.ErrEncryptionContext) {
+		kinds-- // the header's tag under the right data key, or a data key that is not unwrapped: the one because of the other
 	}
 	if kinds != 1 {
 		t.Fatalf("%d kinds of error: %v", kinds, err)
@@ -445,7 +445,7 @@ func FuzzRoundTrip(f *testing.F) {
 		if _, err = d.run(&c, message, p, reproduced); err == nil {
 			t.Fatal("decrypted with another encryption context")
 		}
-		if way&8 == 0 != errors.Is(err, esdk.ErrEncryptionContext) { // what is not stored shows in the wrapped key
+		if !errors.Is(err, esdk.ErrEncryptionContext) {
 			t.Fatal(err)
 		}
 	})

@@ -75,7 +75,13 @@ type ParseError struct {
 
 // Error says field, offset and cause.
 func (e *ParseError) Error() string {
-	return fmt.Sprintf("%s at byte %d: %v", e.Field, e.Offset, e.Err)
+	switch {
+	case e.Err != io.ErrUnexpectedEOF:
+		return fmt.Sprintf("%s at byte %d: %v", e.Field, e.Offset, e.Err)
+	case e.Offset == 0:
+		return fmt.Sprintf("the message is empty: %v", e.Err)
+	}
+	return fmt.Sprintf("%s at byte %d: the message is cut short: %v", e.Field, e.Offset, e.Err)
 }
 
 // Unwrap returns Err.

@@ -17,8 +17,11 @@ const messageType = 0x80
 // An EncryptedDataKey is one wrapped form of a message's data key. Any one of
 // a message's encrypted data keys is enough to open it.
 type EncryptedDataKey struct {
-	ProviderID   string // which kind of provider, or which namespace, wrapped it; UTF-8
-	ProviderInfo []byte // which key of the provider
+	ProviderID string // which kind of provider, or which namespace, wrapped it; UTF-8
+	// ProviderInfo says which key of the provider: the ARN of a KMS key, a branch
+	// key ID, the name of a raw RSA key, or the name of a raw AES key and 20 binary
+	// bytes.
+	ProviderInfo []byte
 	Ciphertext   []byte // the wrapped data key
 }
 

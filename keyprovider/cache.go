@@ -59,14 +59,15 @@ type CacheOptions struct {
 	Store *CacheStore
 	// GracePeriod is the last part of MaxAge. In it one message fetches the next data
 	// key while the others use the old one, so that none has to wait when that
-	// expires. If the fetch fails, the old data key stays in use, and another
-	// message tries again a tenth of GracePeriod later. Zero means 10 seconds, or a
+	// expires. Until a fetch succeeds the old data key stays in use, and another
+	// message tries a tenth of GracePeriod later. Zero means 10 seconds, or a
 	// tenth of MaxAge if that is less; negative means none. GracePeriod must be less
-	// than MaxAge.
+	// than MaxAge. It should be longer than a call to the provider may take: the
+	// message whose call fails after MaxAge has no data key to fall back to.
 	GracePeriod time.Duration
 	// MaxFlight is how long a call to the provider holds up other messages that need
 	// the same data key. After that, later messages and those that wait for the call
-	// make a new one. Zero means 10 seconds; negative means that they wait until the
+	// make a new one. Zero means 15 seconds; negative means that they wait until the
 	// call returns or their own ctx is done. If the call returns later, the message
 	// that made it still gets the data key; MaxAge then counts from when MaxFlight was
 	// over.
@@ -99,8 +100,8 @@ const maxMessages = 1 << 32
 // the leader fails because its ctx is done, a waiter takes over; any other error
 // goes to all waiters. The error of a waiter says that it waited, and for which data
 // key. The cache adds no timeout to the calls, but a call that takes longer than
-// MaxFlight holds nobody else up: one of its waiters makes a new call, for which the
-// others wait once more before each makes its own.
+// MaxFlight holds nobody else up: one of its waiters then makes a second call, and the
+// others wait for that for at most MaxFlight. After that each makes its own.
 //
 // Data keys are cleared from memory when they expire, are used up, make room, or
 // are purged ([Cache.Purge]). Messages get copies.

@@ -105,7 +105,7 @@ func ExampleRequireContext_cache() {
 	}
 	// Output:
 	// hello, <nil>
-	// esdk: encryption context: the required key "tenant" is missing
+	// esdk: encryption context: the required key "tenant" is missing from DecryptOptions.EncryptionContext
 	// hello, <nil>
-	// esdk: encryption context: the required key "tenant" is missing
+	// esdk: encryption context: the required key "tenant" is missing from DecryptOptions.EncryptionContext
 }

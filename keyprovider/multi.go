@@ -21,13 +21,12 @@ type multi struct{ children []MasterKeyProvider }
 //
 // On decryption each provider in turn gets all encrypted data keys, until one
 // succeeds. If none does, the error is a *[DecryptError] with the causes of all
-// providers. Providers that tried no entry are left out unless no provider tried
-// any.
+// providers. A provider that tried no entry gives no cause, unless none tried any.
 //
 // Multi fails if a provider is nil or is a [MaterialsManager]. Put the manager over
 // the Multi instead.
 //
-// Anyone who can use one of the providers can read the message, so review all.
+// Anyone who can use one of the providers can read the message, so check each of them.
 //
 // It follows [multi-keyring] of the specification.
 //

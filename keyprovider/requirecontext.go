@@ -52,7 +52,7 @@ func RequireContext(p MasterKeyProvider, keys ...string) (MasterKeyProvider, err
 
 func (m *requireContext) EncryptionMaterials(ctx context.Context, req *EncryptionRequest) (*EncryptionMaterials, error) {
 	if k, missing := missingKey(req.EncryptionContext, m.keys); missing {
-		return nil, fmt.Errorf("%w: the required key %q is missing", ErrEncryptionContext, k)
+		return nil, fmt.Errorf("%w: the required key %q is missing from EncryptOptions.EncryptionContext", ErrEncryptionContext, k)
 	}
 	inner := *req
 	inner.RequiredContextKeys = slices.Clone(req.RequiredContextKeys)
@@ -76,7 +76,7 @@ func (m *requireContext) EncryptionMaterials(ctx context.Context, req *Encryptio
 
 func (m *requireContext) DecryptionMaterials(ctx context.Context, req *DecryptionRequest) (*DecryptionMaterials, error) {
 	if k, missing := missingKey(req.ReproducedContext, m.keys); missing {
-		return nil, fmt.Errorf("%w: the required key %q is missing", ErrEncryptionContext, k)
+		return nil, fmt.Errorf("%w: the required key %q is missing from DecryptOptions.EncryptionContext", ErrEncryptionContext, k)
 	}
 	materials, err := decryptionMaterials(ctx, m.inner, req)
 	if err != nil {

@@ -129,7 +129,7 @@ func (d *Discovery) MasterKeys(context.Context, *keyprovider.Request) ([]keyprov
 	return nil, fmt.Errorf("%v: %w", d, keyprovider.ErrDecryptOnly)
 }
 
-// DecryptDataKey calls Decrypt for one after the other of keys whose KMS key the
+// DecryptDataKey calls Decrypt for each of keys in turn whose KMS key the
 // filter allows, until one succeeds. If none does, the error is a
 // [keyprovider.DecryptError].
 func (d *Discovery) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {

@@ -96,7 +96,7 @@ func NewECDHStatic(ctx context.Context, keyARN string, recipient *ecdh.PublicKey
 // sender is known. To write such messages, use
 // [keyprovider.NewRawECDHEphemeral].
 //
-// Decryption calls DeriveSharedSecret for one after the other of the entries for
+// Decryption calls DeriveSharedSecret for each of the entries in turn for
 // the key, until one succeeds. It uses ctx, and fails, as [NewECDHStatic] does.
 func NewECDHDiscovery(ctx context.Context, keyARN string, opts *ECDHOptions) (*ECDH, error) {
 	k, own, err := newAgreementKey(ctx, keyARN, opts)
@@ -181,7 +181,7 @@ func (p ECDH) EncryptDataKey(ctx context.Context, req *keyprovider.Request, plai
 	return keyprovider.EncryptedDataKey{ProviderID: keywrap.KMSECDHProviderID, ProviderInfo: p.agreement.ProviderInfo(), Ciphertext: wrapped}, nil
 }
 
-// DecryptDataKey calls DeriveSharedSecret for one after the other of keys that are for
+// DecryptDataKey calls DeriveSharedSecret for each of keys in turn that are for
 // the provider, until one is unwrapped: those between its two parties or, for
 // discovery, those of any sender for the KMS key. If none is, the error is a
 // [keyprovider.DecryptError].

@@ -32,8 +32,8 @@
 //
 // Each key is called in the Region that its ARN names. Keys can be in several
 // Regions: any one of them opens the message, so it stays readable when a Region is
-// down. Encryption needs all of them. A key ID or alias that names no Region is in
-// Options.Region, or else in the Region of the configuration.
+// down. Encryption needs all of them. A key ID or alias that names no Region is
+// called in Options.Region, or else in the Region of the configuration.
 //
 // The replicas of a multi-Region key (its ID begins with "mrk-") count as different
 // keys, unless Options.MultiRegion is set: then the replica that the program names
@@ -117,9 +117,9 @@ type Options struct {
 	Config *aws.Config
 	// ClientFor, instead of Config, returns the client for a Region. It is called on
 	// first use of a Region, with the ctx of that operation, and may be called
-	// concurrently for different Regions. The client is kept and used again. For
-	// discovery, where messages name the Regions, it is kept only once a call
-	// through it has succeeded; until then ClientFor is called again.
+	// concurrently. The client is kept and used again. For discovery, where messages
+	// name the Regions, it is kept only once a call through it has succeeded; until
+	// then ClientFor is called again.
 	ClientFor func(ctx context.Context, region string) (API, error)
 	// Region is the default Region for key IDs and aliases, and where multi-Region
 	// discovery calls KMS. Empty means the Region of Config.
@@ -133,9 +133,9 @@ type Options struct {
 	// Timeout bounds each call to KMS: all its attempts, getting credentials, and
 	// the call of ClientFor that may precede it. A call that takes longer fails
 	// with a [KeyError] that wraps context.DeadlineExceeded, and decryption goes on
-	// with the message's next encrypted data key. ClientFor and its clients must
-	// return when their ctx is done: nothing stops those that do not. Zero means
-	// 10 seconds; negative means that only the caller's ctx ends a call.
+	// with the message's next encrypted data key. ClientFor, its clients and the
+	// credentials of Config must return when their ctx is done: nothing stops those
+	// that do not. Zero means 10 seconds; negative means that only the caller's ctx ends a call.
 	Timeout time.Duration
 }
 

@@ -141,7 +141,7 @@ func TestARefusalNamesTheKeysOfTheEncryptionContext(t *testing.T) {
 			require.ErrorContains(t, err, want)
 			_, _, err = esdk.Decrypt(t.Context(), message, all[name].p, &esdk.DecryptOptions{EncryptionContext: map[string]string{"purpose": "other value"}})
 			t.Log(err)
-			require.ErrorContains(t, err, `the message does not store the caller's keys "purpose"`)
+			require.ErrorContains(t, err, `DecryptOptions.EncryptionContext has keys that the message does not store: "purpose"`)
 			for _, secret := range []string{"secret value", "other value"} {
 				require.NotContains(t, err.Error(), secret)
 			}

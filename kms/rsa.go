@@ -87,7 +87,7 @@ type RSA struct {
 //
 // If pub is nil, the provider decrypts only: its MasterKeys fails with
 // [keyprovider.ErrDecryptOnly]. A program that only encrypts needs no credentials.
-// Decryption calls Decrypt for one after the other of the entries under the key, until
+// Decryption calls Decrypt for each of the entries in turn under the key, until
 // one succeeds.
 //
 // The replicas of a multi-Region key have the same public key and decrypt for each
@@ -198,7 +198,7 @@ func digestContext(req *keyprovider.Request) ([]byte, error) {
 	return digest[:], nil
 }
 
-// DecryptDataKey calls Decrypt for one after the other of keys that are under the
+// DecryptDataKey calls Decrypt for each of keys in turn that are under the
 // provider's key or a replica of it, until one succeeds. If none does, the error is a
 // [keyprovider.DecryptError]. It fails if the suite signs.
 func (p RSA) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
@@ -270,7 +270,7 @@ func (p RSA) checkDecrypted(out *awskms.DecryptOutput, req *keyprovider.Request,
 		return fmt.Errorf("the response has a plaintext of %d bytes; the context's hash and the data key of %v have %d", len(out.Plaintext), req.Suite, want)
 	}
 	if subtle.ConstantTimeCompare(out.Plaintext[:len(digest)], digest) != 1 {
-		return fmt.Errorf("encrypted with another encryption context than the request's (%s)", provider.ContextKeys(req.EncryptionContext))
+		return &contextError{text: "encrypted with another encryption context", ec: req.EncryptionContext}
 	}
 	if provider.IsZero(out.Plaintext[len(digest):]) {
 		return fmt.Errorf("the response has %w", provider.ErrZeroKey)

@@ -202,7 +202,7 @@ func (s *service) decrypt(ctx context.Context, key arn.ARN, req *keyprovider.Req
 	})
 	var invalid *types.InvalidCiphertextException // its message is empty
 	if errors.As(err, &invalid) {
-		err = fmt.Errorf("the ciphertext was altered, or encrypted with another encryption context than the request's (%s): %w", provider.ContextKeys(req.EncryptionContext), err)
+		err = &contextError{"the ciphertext was altered, or encrypted with another encryption context", req.EncryptionContext, err}
 	}
 	if err != nil {
 		return nil, &KeyError{"Decrypt", id, err}

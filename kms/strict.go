@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/keyprovider"
@@ -77,12 +76,12 @@ func (p *Provider) MasterKeys(context.Context, *keyprovider.Request) ([]keyprovi
 	return keys, nil
 }
 
-// DecryptDataKey calls Decrypt for one after the other of keys that are under one of
+// DecryptDataKey calls Decrypt for each of keys in turn that are under one of
 // the provider's keys, until one succeeds. If none does, the error is a
 // [keyprovider.DecryptError].
 func (p *Provider) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
 	key, err := p.service.decryptFirst(ctx, p.String(), req, keys, p.choose)
-	if failure, ok := err.(*keyprovider.DecryptError); ok {
+	if failure, ok := err.(*keyprovider.DecryptError); ok && errors.Is(err, keyprovider.ErrNoMatch) {
 		if hint := p.hint(); hint != nil { // first, so that it is printed
 			failure.Causes = append([]error{hint}, failure.Causes...)
 		}
@@ -116,7 +115,7 @@ func (p *Provider) hint() error {
 	if len(others) == 0 {
 		return nil
 	}
-	return fmt.Errorf("only key ARNs decrypt, not %s: give the ARN of the key, which kms:DescribeKey tells", strings.Join(others, ", "))
+	return fmt.Errorf("only key ARNs decrypt, not %s: give the ARN of the key, which kms:DescribeKey tells", provider.List(others))
 }
 
 // masterKey is one KMS key of a Provider.

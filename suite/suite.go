@@ -181,7 +181,7 @@ func (id ID) Curve() elliptic.Curve {
 
 // SignatureSize returns the length in bytes of the DER signature that this
 // module and most others write: 103 on P-384, 71 on P-256, 0 if the suite does
-// not sign. Other writers may be some bytes off it.
+// not sign. Those of other writers may differ by a few bytes.
 func (id ID) SignatureSize() int {
 	switch id.SignatureHash() {
 	case crypto.SHA256:

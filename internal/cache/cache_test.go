@@ -98,6 +98,9 @@ func newUser(s *cache.Store, o cache.Options) *user {
 	if o.MaxAge == 0 {
 		o.MaxAge = time.Hour
 	}
+	if o.MaxFlight == 0 {
+		o.MaxFlight = 10 * time.Second
+	}
 	return &user{View: s.View(o)}
 }
 

@@ -40,7 +40,7 @@ func (u *user) hangs(n int) (release chan struct{}) {
 func TestAnOverdueCallHoldsNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := cache.New(10)
-		u := newUser(s, cache.Options{}) // 10 seconds by default
+		u := newUser(s, cache.Options{})
 		release := u.hangs(1)
 		start := time.Now()
 		var hung, wg sync.WaitGroup

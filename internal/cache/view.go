@@ -23,8 +23,8 @@ const DefaultCapacity = 1000
 
 const (
 	defaultGrace     = 10 * time.Second
-	defaultMaxFlight = 10 * time.Second
-	graceTries       = 10 // with defaultGrace one a second, as the specification says
+	defaultMaxFlight = 15 * time.Second // more than a call to KMS may take, or waiters leave just before its error comes
+	graceTries       = 10               // with defaultGrace one a second, as the specification says
 )
 
 // GracePeriod returns Options.Grace and Options.Interval for the grace period that a
@@ -44,16 +44,16 @@ type Options struct {
 	Partition string
 	// MaxAge is how long an entry is used. It must be positive.
 	MaxAge time.Duration
-	// Grace is the last part of MaxAge. In it one request at a time refreshes the
-	// entry while the others use the old value, and not earlier than Interval after
-	// the latest refresh began. It is part of the view's own MaxAge, also if that of
+	// Grace is the last part of MaxAge. In it one request refreshes the entry while
+	// the others use the old value, and so does another one every Interval, until a
+	// refresh succeeds: one that hangs holds up no other. It is part of the view's own MaxAge, also if that of
 	// another view ends before. Zero means none.
 	Grace, Interval time.Duration
 	// Limit is the most use of a value. Zeros mean no limit; Unknown must be zero.
 	Limit Usage
 	// MaxFlight is the age from which a flight holds nobody up. Requests do not join
 	// it, and its waiters make calls of their own. The MaxAge of its value begins then
-	// at the latest. Zero means 10 seconds, negative none.
+	// at the latest. Zero means 15 seconds, negative none.
 	MaxFlight time.Duration
 }
 
@@ -98,7 +98,7 @@ func (v *View) Purge() {
 type Request interface {
 	// Take copies what the request needs from the value. If the value is not for the
 	// request it returns false. It is called with the store locked, maybe by another
-	// goroutine, and at most once for each result of Get that is Hit or Alone.
+	// goroutine, and at most once for each result of Get.
 	Take(Value) bool
 	// Load makes the call. It returns the value to keep for other requests, or nil if
 	// there is nothing to share. It stores its own result in the request.

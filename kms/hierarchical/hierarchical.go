@@ -96,7 +96,7 @@ type Options struct {
 	GracePeriod time.Duration
 	// MaxFlight is how long a call to the store holds up other messages that need the
 	// same branch key. After that, later messages and those that wait for the call make
-	// a new one. Zero means 10 seconds; negative means that they wait until the call
+	// a new one. Zero means 15 seconds; negative means that they wait until the call
 	// returns or their own ctx is done. If the call returns later, the message that made
 	// it still gets the branch key; MaxAge then counts from when MaxFlight was over.
 	MaxFlight time.Duration
@@ -144,8 +144,8 @@ type counts struct{ hits, misses, inFlight atomic.Int64 }
 // own ctx is done. If the leader's ctx ends, a waiter asks the store instead.
 // Any other error goes to all waiters and is not cached. The error of a waiter says
 // that it waited, and for which branch key. A call that takes longer than MaxFlight
-// holds nobody else up: one of its waiters makes a new call, for which the others wait
-// once more before each makes its own. Branch keys are cleared from memory when they
+// holds nobody else up: one of its waiters then makes a second call, and the others
+// wait for that for at most MaxFlight. After that each makes its own. Branch keys are cleared from memory when they
 // expire, when they make room for others, and by [Provider.Purge].
 //
 // Providers with one CacheStore and equal Partitions use each other's branch

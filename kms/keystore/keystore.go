@@ -25,9 +25,9 @@
 // decrypt old messages.
 //
 // Turn on point-in-time recovery and deletion protection for the table. Without the
-// table, no message under its keys can be read. Without the logical name neither,
-// because it is bound to every key: keep it, also when the table is restored under
-// another name.
+// table, no message under its keys can be read. The same is
+// true if the logical name is lost, because it is bound to every key: keep it, also
+// when the table is restored under another name.
 //
 // # KMS keys
 //
@@ -93,7 +93,8 @@ import (
 )
 
 // DynamoDBAPI has the methods of the AWS SDK's *dynamodb.Client that a store calls.
-// They may be called concurrently.
+// They may be called concurrently. [Store.Keys] also needs Scan, and [Store.Versions]
+// also needs Query, which the client has.
 type DynamoDBAPI interface {
 	DescribeTable(context.Context, *dynamodb.DescribeTableInput, ...func(*dynamodb.Options)) (*dynamodb.DescribeTableOutput, error)
 	CreateTable(context.Context, *dynamodb.CreateTableInput, ...func(*dynamodb.Options)) (*dynamodb.CreateTableOutput, error)
@@ -115,7 +116,7 @@ type Options struct {
 	// Table is the name of the DynamoDB table, or its ARN.
 	Table string
 	// LogicalName is bound to every branch key. All programs that share the table
-	// must use the same one. It is often the first name of the table, and must stay
+	// must use the same one. It is often the table's original name, and must stay
 	// the same when the table is restored from a backup under another name.
 	LogicalName string
 

@@ -131,7 +131,7 @@ func (s *BranchKeyStore) get(ctx context.Context, call BranchKeyCall) (*hierarch
 	defer s.mu.Unlock()
 	key := s.keys[call.ID]
 	if key == nil {
-		return nil, fmt.Errorf("%q: %w", call.ID, hierarchical.ErrBranchKeyNotFound)
+		return nil, hierarchical.ErrBranchKeyNotFound
 	}
 	if call.Version == "" {
 		call.Version = key.active

@@ -25,9 +25,9 @@ func TimeoutOf(option time.Duration) Timeout {
 // Call returns what f returns, which must be a result or an error. f gets a ctx
 // that ends after the timeout.
 //
-// Once the caller's ctx is done its error takes the place of f's. If it was the
-// timeout that ended f, the error says so, wraps context.DeadlineExceeded, and
-// has f's within it: such as that KMS throttled the last attempt.
+// Once the caller's ctx is done the error wraps ctx's. If it was the timeout that
+// ended f, the error says so and wraps context.DeadlineExceeded. Both have f's
+// error within them: such as that KMS throttled the last attempt.
 func Call[Output any](ctx context.Context, timeout Timeout, f func(ctx context.Context) (*Output, error)) (*Output, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -44,8 +44,10 @@ func Call[Output any](ctx context.Context, timeout Timeout, f func(ctx context.C
 		return nil, errors.New("the client returned neither a result nor an error")
 	case err == nil:
 		return out, nil
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
+		return nil, err // with what the call had met before, such as that KMS throttled it
 	case ctx.Err() != nil:
-		return nil, ctx.Err()
+		return nil, fmt.Errorf("%w: %w", ctx.Err(), err)
 	case bounded.Err() == nil:
 		return nil, err
 	case errors.Is(err, context.DeadlineExceeded):
