@@ -236,7 +236,7 @@ func TestProvidersShareEntries(t *testing.T) {
 // MaxFlight, neither on encryption nor on decryption.
 func TestProviderMaxFlight(t *testing.T) {
 	t.Parallel()
-	for set, want := range map[time.Duration]time.Duration{0: 10 * time.Second, time.Minute: time.Minute, -1: time.Hour} {
+	for set, want := range map[time.Duration]time.Duration{0: 15 * time.Second, time.Minute: time.Minute, -1: time.Hour} {
 		bubble(t, func(t *testing.T) {
 			s := newBranchKeys("key")
 			p := newProvider(t, s, hierarchical.Options{MaxFlight: set})
