@@ -47,8 +47,9 @@
 // # Context and timeouts
 //
 // The context.Context of a call governs the calls to the provider, which a
-// constructor makes before it returns. It is not kept, so it does not end a
-// later Read or Write. To end these, make the source or the destination return
+// constructor makes before it returns. The providers of package kms also bound
+// each call by themselves, to 10 seconds by default; providers of your own should.
+// The context is not kept, so it does not end a later Read or Write. To end these, make the source or the destination return
 // an error: set a deadline on the connection, or close the file.
 //
 // # Messages from strangers

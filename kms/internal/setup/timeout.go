@@ -44,8 +44,6 @@ func Call[Output any](ctx context.Context, timeout Timeout, f func(ctx context.C
 		return nil, errors.New("the client returned neither a result nor an error")
 	case err == nil:
 		return out, nil
-	case ctx.Err() != nil && errors.Is(err, ctx.Err()):
-		return nil, err // with what the call had met before, such as that KMS throttled it
 	case ctx.Err() != nil:
 		return nil, fmt.Errorf("%w: %w", ctx.Err(), err)
 	case bounded.Err() == nil:
