@@ -58,7 +58,7 @@ func (silent) GetPublicKey(context.Context, *awskms.GetPublicKeyInput, ...func(*
 }
 
 // empty is a client whose results hold nothing but the right key.
-type empty struct{ silent }
+type empty struct{}
 
 func (empty) GenerateDataKey(_ context.Context, in *awskms.GenerateDataKeyInput, _ ...func(*awskms.Options)) (*awskms.GenerateDataKeyOutput, error) {
 	return &awskms.GenerateDataKeyOutput{KeyId: in.KeyId, Plaintext: []byte("an array of 32 bytes, not zeros."), CiphertextBlob: []byte{}}, nil

@@ -195,7 +195,7 @@ func TestBoundsOfWaitersStay(t *testing.T) {
 			last := lax.values[len(lax.values)-1]
 			time.Sleep(time.Minute - 1)
 			require.Equal(t, 1, s.Len())
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			require.Equal(t, 1, last.cleared)
 		})

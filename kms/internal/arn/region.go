@@ -47,9 +47,9 @@ func CheckRegion(partition, region string) error {
 	case of == partition, of == "" && !known(partition):
 		return nil
 	case of != "":
-		return fmt.Errorf("Region %s is of partition %s, not of %.100q", region, of, partition)
+		return fmt.Errorf("the Region %s is of partition %s, not of %.100q", region, of, partition)
 	}
-	return fmt.Errorf("Region %s is not of partition %s", region, partition)
+	return fmt.Errorf("the Region %s is not of partition %s", region, partition)
 }
 
 func known(partition string) bool {
