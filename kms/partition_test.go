@@ -42,5 +42,5 @@ func TestMultiRegionDiscoveryLeavesNoPartition(t *testing.T) {
 	}})
 	err := refusal(t, p, entries(entryOf("arn:aws-cn:kms:cn-north-1:111122223333:key/mrk-1")))
 	require.ErrorIs(t, err, keyprovider.ErrNoMatch)
-	require.ErrorContains(t, err, "no replica of arn:aws-cn:kms:cn-north-1:111122223333:key/mrk-1: Region eu-west-1 is of partition aws, not of \"aws-cn\"")
+	require.ErrorContains(t, err, "no replica of arn:aws-cn:kms:cn-north-1:111122223333:key/mrk-1: the Region eu-west-1 is of partition aws, not of \"aws-cn\"")
 }

@@ -113,7 +113,7 @@ func TestDiscoveryOfReplicasCallsNothingThatItsFilterForbids(t *testing.T) {
 	t.Parallel()
 	r := newReplicas(t)
 	_, err := kms.NewDiscovery(t.Context(), &kms.DiscoveryFilter{Partition: "aws-cn", Accounts: []string{kmstest.Account}}, r.options())
-	require.EqualError(t, err, `kms: multi-Region discovery: Region eu-west-1 is of partition aws, not of "aws-cn"`)
+	require.EqualError(t, err, `kms: multi-Region discovery: the Region eu-west-1 is of partition aws, not of "aws-cn"`)
 	for what, filter := range map[string]*kms.DiscoveryFilter{
 		"account": {Partition: "aws", Accounts: []string{kmstest.Account + "0"}},
 	} {
