@@ -346,7 +346,7 @@ func TestProviderECDHRefusesAKeyOfAnotherUsageOrCurve(t *testing.T) {
 	requireCause(t, encryptErr(t.Context(), p), &kms.KeyError{Op: "DeriveSharedSecret", KeyID: rsaKey}, new(*types.InvalidKeyUsageException))
 }
 
-func TestProvidersWorkInsideMulti(t *testing.T) {
+func TestProviderAsymmetricAndOthersWorkInsideMulti(t *testing.T) {
 	t.Parallel()
 	e := newRSAEndpoint(t)
 	key := e.createKey(t, "us-east-1")
