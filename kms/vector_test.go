@@ -130,7 +130,7 @@ func (c *vectorCase) try(t *testing.T, s *kmstest.Server, m *vectors.Message) {
 		if call.KeyID == c.refused {
 			return &kmstest.Reply{Error: "DisabledException"}
 		}
-		return &kmstest.Reply{KeyID: call.KeyID, Plaintext: make([]byte, header.Suite.KeySize())}
+		return &kmstest.Reply{KeyID: call.KeyID, Plaintext: bytes.Repeat([]byte{1}, header.Suite.KeySize())}
 	})
 	materials, err := keyprovider.Materials(c.provider).DecryptionMaterials(t.Context(), &keyprovider.DecryptionRequest{
 		Suite: header.Suite, CommitmentPolicy: suite.RequireEncryptAllowDecrypt,
