@@ -97,12 +97,14 @@ func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyP
 		return nil, err
 	}
 	// Copies: what managers and providers do to them changes nothing here.
-	if len(h.EncryptedDataKeys) <= manyDataKeys {
+	switch {
+	case isRaw(p):
+	case len(h.EncryptedDataKeys) <= manyDataKeys:
 		req.EncryptedDataKeys = provider.CloneDataKeys(h.EncryptedDataKeys)
-	} else {
+	default:
 		h.EncryptedDataKeys = nil // openHeader reads them again
 	}
-	if isManager(p) { // the default manager changes nothing, and gives providers copies
+	if !isRaw(p) && isManager(p) { // the default manager changes nothing, and gives providers copies
 		req.EncryptionContext = maps.Clone(req.EncryptionContext)
 		req.ReproducedContext = maps.Clone(req.ReproducedContext)
 	}
@@ -150,9 +152,9 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 	if returned == nil {
 		return nil, errors.New("the materials manager returned nothing")
 	}
+	defer clear(returned.DataKey)
 	materials := ownDecryption(p, returned)
 	defer clear(materials.DataKey)
-	clear(returned.DataKey)
 	if err := checkDecryptionMaterials(&materials, h, o.EncryptionContext); err != nil {
 		return nil, fmt.Errorf("decryption materials: %w", err)
 	}

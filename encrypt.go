@@ -96,9 +96,9 @@ func (c *Client) seal(ctx context.Context, p keyprovider.MasterKeyProvider, opts
 	if returned == nil {
 		return nil, errors.New("the materials manager returned nothing")
 	}
+	defer clear(returned.DataKey)
 	materials := ownEncryption(p, returned)
 	defer clear(materials.DataKey)
-	clear(returned.DataKey)
 	if err := checkEncryptionMaterials(&materials, &client, &o); err != nil {
 		return nil, fmt.Errorf("encryption materials: %w", err)
 	}

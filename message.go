@@ -115,14 +115,31 @@ func isManager(p keyprovider.MasterKeyProvider) bool {
 	return ok
 }
 
+// isRaw reports whether p is a raw key of package keyprovider, and not a type that
+// embeds one. These change nothing that they are given, and keep nothing that they
+// return, so that small messages need no copies.
+func isRaw(p keyprovider.MasterKeyProvider) bool {
+	switch p.(type) {
+	case *keyprovider.RawAES, *keyprovider.RawRSA, *keyprovider.RawECDH:
+		return true
+	}
+	return false
+}
+
 // ownEncryption returns a copy of what p's manager returned: what is checked and
 // used then stays as it is. The default manager keeps nothing but what providers
 // gave it, which is the data key.
 func ownEncryption(p keyprovider.MasterKeyProvider, m *keyprovider.EncryptionMaterials) keyprovider.EncryptionMaterials {
 	own := *m
+	if own.EncryptionContext == nil {
+		own.EncryptionContext = map[string]string{} // the header's
+	}
+	if isRaw(p) {
+		return own
+	}
 	own.DataKey = bytes.Clone(m.DataKey)
-	own.EncryptionContext = ownContext(p, m.EncryptionContext)
 	if isManager(p) {
+		own.EncryptionContext = maps.Clone(own.EncryptionContext)
 		own.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
 		own.EncryptedDataKeys = provider.CloneDataKeys(m.EncryptedDataKeys)
 		own.SigningKey = provider.CloneSigningKey(m.SigningKey)
@@ -133,24 +150,19 @@ func ownEncryption(p keyprovider.MasterKeyProvider, m *keyprovider.EncryptionMat
 // ownDecryption does the same for decryption.
 func ownDecryption(p keyprovider.MasterKeyProvider, m *keyprovider.DecryptionMaterials) keyprovider.DecryptionMaterials {
 	own := *m
+	if own.EncryptionContext == nil {
+		own.EncryptionContext = map[string]string{} // the header's
+	}
+	if isRaw(p) {
+		return own
+	}
 	own.DataKey = bytes.Clone(m.DataKey)
-	own.EncryptionContext = ownContext(p, m.EncryptionContext)
 	if isManager(p) {
+		own.EncryptionContext = maps.Clone(own.EncryptionContext)
 		own.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
 		own.VerificationKey = provider.CloneVerificationKey(m.VerificationKey)
 	}
 	return own
-}
-
-// ownContext returns the materials' encryption context for the header: not nil.
-func ownContext(p keyprovider.MasterKeyProvider, ec map[string]string) map[string]string {
-	switch {
-	case ec == nil:
-		return map[string]string{}
-	case isManager(p):
-		return maps.Clone(ec)
-	}
-	return ec
 }
 
 // ecdsaSignature is the DER structure of a signature.

@@ -61,7 +61,7 @@ func (m defaultManager) EncryptionMaterials(ctx context.Context, req *Encryption
 		}
 		materials.EncryptionContext = ec
 	}
-	lent := (&Request{id, materials.EncryptionContext}).clone()
+	lent, copied := m.lend(id, materials.EncryptionContext)
 	keys, err := m.provider.MasterKeys(ctx, lent)
 	if err != nil {
 		return nil, err
@@ -85,8 +85,10 @@ func (m defaultManager) EncryptionMaterials(ctx context.Context, req *Encryption
 			clear(generated.Plaintext)
 		}
 	}()
-	if err := checkLent(lent, materials); err != nil {
-		return nil, err
+	if copied {
+		if err := checkLent(lent, materials); err != nil {
+			return nil, err
+		}
 	}
 	if err := checkEncrypted(&generated.Encrypted, 0); err != nil {
 		return nil, err
@@ -119,7 +121,8 @@ func (m defaultManager) DecryptionMaterials(ctx context.Context, req *Decryption
 			return nil, err
 		}
 	}
-	key, err := m.provider.DecryptDataKey(ctx, (&Request{req.Suite, ec}).clone(), req.EncryptedDataKeys)
+	lent, _ := m.lend(req.Suite, ec)
+	key, err := m.provider.DecryptDataKey(ctx, lent, req.EncryptedDataKeys)
 	if err := checkDataKey(key, req.Suite, err); err != nil {
 		return nil, err
 	}
@@ -128,6 +131,17 @@ func (m defaultManager) DecryptionMaterials(ctx context.Context, req *Decryption
 		materials.OpenedBy = &key.Encrypted
 	}
 	return materials, nil
+}
+
+// lend returns a request for the provider: a copy, unless it is a raw key of this
+// package, which changes nothing.
+func (m defaultManager) lend(id suite.ID, ec map[string]string) (lent *Request, copied bool) {
+	req := &Request{id, ec}
+	switch m.provider.(type) {
+	case *RawAES, *RawRSA, *RawECDH:
+		return req, false
+	}
+	return req.clone(), true
 }
 
 // fits reports whether a message can store the encryption context.
