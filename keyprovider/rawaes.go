@@ -96,7 +96,7 @@ func (k RawAES) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 		return nil, err
 	}
 	var unbound error // the same for all entries: a hostile message can have 65,535
-	return dataKey(provider.Open(ctx, k.String(), keys, func(edk *EncryptedDataKey) (provider.Unwrap, error) {
+	return dataKey(provider.Open(ctx, k.String(), keys, func(_ context.Context, edk *EncryptedDataKey) ([]byte, error) {
 		sizes, ok := bytes.CutPrefix(edk.ProviderInfo, []byte(k.name))
 		if edk.ProviderID != k.namespace || !ok || len(sizes) != aesInfoSize {
 			return nil, nil
@@ -104,22 +104,20 @@ func (k RawAES) DecryptDataKey(ctx context.Context, req *Request, keys []Encrypt
 		bits, ivSize := binary.BigEndian.Uint32(sizes), binary.BigEndian.Uint32(sizes[4:])
 		switch want := req.Suite.KeySize() + suite.TagSize; {
 		case bits != suite.TagSize*8:
-			return nil, fmt.Errorf("tag of %d bits, need %d", bits, suite.TagSize*8)
+			return nil, provider.Skip(fmt.Errorf("tag of %d bits, need %d", bits, suite.TagSize*8))
 		case ivSize != suite.IVSize:
-			return nil, fmt.Errorf("IV of %d bytes, need %d", ivSize, suite.IVSize)
+			return nil, provider.Skip(fmt.Errorf("IV of %d bytes, need %d", ivSize, suite.IVSize))
 		case len(edk.Ciphertext) != want:
-			return nil, fmt.Errorf("ciphertext of %d bytes; a wrapped data key of %v has %d", len(edk.Ciphertext), req.Suite, want)
+			return nil, provider.Skip(fmt.Errorf("ciphertext of %d bytes; a wrapped data key of %v has %d", len(edk.Ciphertext), req.Suite, want))
 		}
-		return func(context.Context) ([]byte, error) {
-			plaintext, err := k.aead().Open(nil, sizes[8:], edk.Ciphertext, aad)
-			if err != nil {
-				if unbound == nil {
-					unbound = fmt.Errorf("not wrapped under this key and encryption context (%s), or altered", provider.ContextKeys(req.EncryptionContext))
-				}
-				return nil, unbound
+		plaintext, err := k.aead().Open(nil, sizes[8:], edk.Ciphertext, aad)
+		if err != nil {
+			if unbound == nil {
+				unbound = fmt.Errorf("not wrapped under this key and encryption context (%s), or altered", provider.ContextKeys(req.EncryptionContext))
 			}
-			return plaintext, nil
-		}, nil
+			return nil, unbound
+		}
+		return plaintext, nil
 	}))
 }
 

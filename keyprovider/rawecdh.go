@@ -197,7 +197,7 @@ func (k RawECDH) DecryptDataKey(ctx context.Context, req *Request, keys []Encryp
 	if err != nil {
 		return nil, err
 	}
-	return dataKey(provider.Open(ctx, k.String(), keys, func(edk *EncryptedDataKey) (provider.Unwrap, error) {
+	return dataKey(provider.Open(ctx, k.String(), keys, func(_ context.Context, edk *EncryptedDataKey) ([]byte, error) {
 		if !keywrap.IsECDH(edk.ProviderID) {
 			return nil, nil
 		}
@@ -206,14 +206,14 @@ func (k RawECDH) DecryptDataKey(ctx context.Context, req *Request, keys []Encryp
 		case errors.Is(err, keywrap.ErrOtherCurve):
 			return nil, nil
 		case err != nil:
-			return nil, err
+			return nil, provider.Skip(err)
 		case !k.party(agreement):
 			return nil, nil
 		}
 		if want := keywrap.AgreementOverhead + req.Suite.KeySize(); len(edk.Ciphertext) != want { // before the costly part
-			return nil, fmt.Errorf("ciphertext of %d bytes; a wrapped data key of %v has %d", len(edk.Ciphertext), req.Suite, want)
+			return nil, provider.Skip(fmt.Errorf("ciphertext of %d bytes; a wrapped data key of %v has %d", len(edk.Ciphertext), req.Suite, want))
 		}
-		return func(context.Context) ([]byte, error) { return k.unwrap(agreement, ec, edk.Ciphertext) }, nil
+		return k.unwrap(agreement, ec, edk.Ciphertext)
 	}))
 }
 

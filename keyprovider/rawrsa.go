@@ -209,20 +209,18 @@ func (k RawRSA) decrypt(ctx context.Context, req *Request, keys []EncryptedDataK
 	if k.priv == nil {
 		return nil, nil, &DecryptError{[]error{fmt.Errorf("%v has no private key", k)}}
 	}
-	key, err = dataKey(provider.Open(ctx, k.String(), keys, func(edk *EncryptedDataKey) (provider.Unwrap, error) {
+	key, err = dataKey(provider.Open(ctx, k.String(), keys, func(_ context.Context, edk *EncryptedDataKey) ([]byte, error) {
 		if edk.ProviderID != k.namespace || string(edk.ProviderInfo) != k.name {
 			return nil, nil
 		}
 		if size := k.priv.Size(); len(edk.Ciphertext) != size { // before the costly part
-			return nil, fmt.Errorf("ciphertext of %d bytes; this key makes %d", len(edk.Ciphertext), size)
+			return nil, provider.Skip(fmt.Errorf("ciphertext of %d bytes; this key makes %d", len(edk.Ciphertext), size))
 		}
-		return func(context.Context) ([]byte, error) {
-			plaintext, other, err := k.unwrap(edk.Ciphertext, req.Suite.KeySize())
-			if other != nil {
-				random = &DataKey{Plaintext: other, Encrypted: *edk}
-			}
-			return plaintext, err
-		}, nil
+		plaintext, other, err := k.unwrap(edk.Ciphertext, req.Suite.KeySize())
+		if other != nil {
+			random = &DataKey{Plaintext: other, Encrypted: *edk}
+		}
+		return plaintext, err
 	}))
 	if failure := (*DecryptError)(nil); !errors.As(err, &failure) { // there is a data key, or ctx is done
 		random = nil

@@ -193,7 +193,7 @@ func (p ECDH) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys
 	if err != nil {
 		return nil, err
 	}
-	return datakey.Open(ctx, p.String(), keys, func(edk *keyprovider.EncryptedDataKey) (provider.Unwrap, error) {
+	return datakey.Open(ctx, p.String(), keys, func(ctx context.Context, edk *keyprovider.EncryptedDataKey) ([]byte, error) {
 		if !keywrap.IsECDH(edk.ProviderID) {
 			return nil, nil
 		}
@@ -201,9 +201,9 @@ func (p ECDH) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys
 		if errors.Is(err, keywrap.ErrOtherCurve) {
 			return nil, nil
 		} else if err != nil {
-			return nil, err
+			return nil, provider.Skip(err)
 		}
-		return func(ctx context.Context) ([]byte, error) { return p.unwrap(ctx, with, serialised, edk.Ciphertext) }, nil
+		return p.unwrap(ctx, with, serialised, edk.Ciphertext)
 	})
 }
 

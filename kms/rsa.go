@@ -209,14 +209,14 @@ func (p RSA) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys 
 	if err != nil {
 		return nil, err
 	}
-	return datakey.Open(ctx, p.String(), keys, func(edk *keyprovider.EncryptedDataKey) (provider.Unwrap, error) {
+	return datakey.Open(ctx, p.String(), keys, func(ctx context.Context, edk *keyprovider.EncryptedDataKey) ([]byte, error) {
 		if edk.ProviderID != rsaProviderID {
 			return nil, nil
 		}
 		if err := p.fits(edk); err != nil {
-			return nil, err
+			return nil, provider.Skip(err)
 		}
-		return func(ctx context.Context) ([]byte, error) { return p.decrypt(ctx, req, digest, edk.Ciphertext) }, nil
+		return p.decrypt(ctx, req, digest, edk.Ciphertext)
 	})
 }
 

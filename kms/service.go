@@ -226,19 +226,19 @@ func (s *service) decryptFirst(ctx context.Context, name string, req *keyprovide
 	if s == nil {
 		return nil, errors.New("the provider was not made by New or NewDiscovery")
 	}
-	return datakey.Open(ctx, name, keys, func(edk *keyprovider.EncryptedDataKey) (provider.Unwrap, error) {
+	return datakey.Open(ctx, name, keys, func(ctx context.Context, edk *keyprovider.EncryptedDataKey) ([]byte, error) {
 		if edk.ProviderID != providerID {
 			return nil, nil
 		}
 		stored, err := arn.ParseKey(string(edk.ProviderInfo))
 		if err != nil {
-			return nil, err
+			return nil, provider.Skip(err)
 		}
 		key, err := choose(stored)
 		if err != nil {
-			return nil, err
+			return nil, provider.Skip(err)
 		}
-		return func(ctx context.Context) ([]byte, error) { return s.decrypt(ctx, key, req, edk) }, nil
+		return s.decrypt(ctx, key, req, edk)
 	})
 }
 

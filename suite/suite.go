@@ -76,13 +76,16 @@ var table = []properties{
 	{AES256GCMHKDFSHA512CommitKeyECDSAP384, "AES_256_GCM_HKDF_SHA512_COMMIT_KEY_ECDSA_P384", 32, crypto.SHA512, true, crypto.SHA384},
 }
 
-func (id ID) properties() properties {
+// none is the row of an ID that is not in the table.
+var none properties
+
+func (id ID) properties() *properties {
 	for i := range table {
 		if table[i].id == id {
-			return table[i]
+			return &table[i]
 		}
 	}
-	return properties{}
+	return &none
 }
 
 // All returns every suite of the AWS Encryption SDK in ascending order. The

@@ -9,39 +9,42 @@ import (
 	"github.com/esdk-go/esdk/format"
 )
 
-// A Match looks at an encrypted data key without opening it. It returns
-//   - a function that opens it,
-//   - an error that says why it cannot be one of the provider's although it
-//     looks like one, or
-//   - neither, if it is another provider's.
-type Match func(edk *format.EncryptedDataKey) (Unwrap, error)
+// An Unwrap opens an encrypted data key. It returns
+//   - the data key, which is the caller's,
+//   - nil and no error, if the encrypted data key is another provider's,
+//   - what [Skip] returns, if it looks like the provider's and cannot be, or
+//   - why it does not open.
+type Unwrap func(ctx context.Context, edk *format.EncryptedDataKey) (plaintext []byte, err error)
 
-// An Unwrap opens the encrypted data key that a [Match] looked at. The data key
-// is the caller's.
-type Unwrap func(ctx context.Context) (plaintext []byte, err error)
+// Skip returns the error of an [Unwrap] that did not try, because of err.
+func Skip(err error) error { return skipped{err} }
+
+type skipped struct{ err error }
+
+func (e skipped) Error() string { return "skipped: " + e.err.Error() }
+func (e skipped) Unwrap() error { return e.err }
 
 // Open returns the first data key that opens, and the entry of keys that held it.
-// It tries those that match in their order. Once ctx is done it returns an error
+// It tries them in their order. Once ctx is done it returns an error
 // that wraps ctx's and names the entry that it came to; if no data key opens, a
 // *[Failure]. The name is that of the provider, for the error if none matches.
-func Open(ctx context.Context, name string, keys []format.EncryptedDataKey, match Match) (plaintext []byte, edk format.EncryptedDataKey, err error) {
+func Open(ctx context.Context, name string, keys []format.EncryptedDataKey, unwrap Unwrap) (plaintext []byte, edk format.EncryptedDataKey, err error) {
 	var failed causes
 	for i := range keys {
 		if err := ctx.Err(); err != nil {
 			return nil, format.EncryptedDataKey{}, &cause{i, keys[i].ProviderID, err}
 		}
-		unwrap, err := match(&keys[i])
-		switch {
-		case err != nil:
-			failed.skip(i, &keys[i], err)
-			continue
-		case unwrap == nil:
+		plaintext, err := unwrap(ctx, &keys[i])
+		if plaintext != nil && err == nil {
+			return plaintext, keys[i], nil
+		}
+		if err == nil {
 			failed.pass(&keys[i])
 			continue
 		}
-		plaintext, err := unwrap(ctx)
-		if err == nil {
-			return plaintext, keys[i], nil
+		if _, ok := err.(skipped); ok {
+			failed.skip(i, &keys[i], err)
+			continue
 		}
 		if done := ctx.Err(); done != nil {
 			return nil, format.EncryptedDataKey{}, &cause{i, keys[i].ProviderID, Ended(done, err)}
@@ -93,7 +96,7 @@ func (c *causes) skip(i int, edk *format.EncryptedDataKey, err error) {
 		c.more++
 		return
 	}
-	c.skipped = append(c.skipped, &cause{i, edk.ProviderID, fmt.Errorf("skipped: %w", err)})
+	c.skipped = append(c.skipped, &cause{i, edk.ProviderID, err})
 }
 
 // pass records that an entry is another provider's.

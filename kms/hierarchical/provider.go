@@ -77,17 +77,17 @@ func (p *Provider) DecryptDataKey(ctx context.Context, req *keyprovider.Request,
 			return nil, err
 		}
 	}
-	return datakey.Open(ctx, p.String(), keys, func(edk *keyprovider.EncryptedDataKey) (provider.Unwrap, error) {
+	return datakey.Open(ctx, p.String(), keys, func(ctx context.Context, edk *keyprovider.EncryptedDataKey) ([]byte, error) {
 		if !ours(*edk) {
 			return nil, nil
 		}
 		if string(edk.ProviderInfo) != id {
-			return nil, fmt.Errorf("wrapped under branch key %.200q, not %.200q", edk.ProviderInfo, id)
+			return nil, provider.Skip(fmt.Errorf("wrapped under branch key %.200q, not %.200q", edk.ProviderInfo, id))
 		}
 		if want := req.Suite.KeySize() + wrappingSize; len(edk.Ciphertext) != want {
-			return nil, fmt.Errorf("ciphertext of %d bytes; a wrapped data key of %v has %d", len(edk.Ciphertext), req.Suite, want)
+			return nil, provider.Skip(fmt.Errorf("ciphertext of %d bytes; a wrapped data key of %v has %d", len(edk.Ciphertext), req.Suite, want))
 		}
-		return func(ctx context.Context) ([]byte, error) { return p.unwrap(ctx, id, aad, edk.Ciphertext) }, nil
+		return p.unwrap(ctx, id, aad, edk.Ciphertext)
 	})
 }
 

@@ -18,8 +18,8 @@ func Generate(ctx context.Context, k keyprovider.MasterKey, req *keyprovider.Req
 
 // Open returns the first data key that opens: see provider.Open. Its error is
 // that of ctx or a *[keyprovider.DecryptError].
-func Open(ctx context.Context, name string, keys []keyprovider.EncryptedDataKey, match provider.Match) (*keyprovider.DataKey, error) {
-	return of(provider.Open(ctx, name, keys, match))
+func Open(ctx context.Context, name string, keys []keyprovider.EncryptedDataKey, unwrap provider.Unwrap) (*keyprovider.DataKey, error) {
+	return of(provider.Open(ctx, name, keys, unwrap))
 }
 
 func of(plaintext []byte, edk keyprovider.EncryptedDataKey, err error) (*keyprovider.DataKey, error) {
