@@ -47,7 +47,6 @@ func (c *Client) Encrypt(ctx context.Context, plaintext []byte, p keyprovider.Ma
 type sealing struct {
 	*frame.Sealer
 	header     *format.Header // the caller's, once it is given out
-	raw        []byte         // the header's bytes
 	suite      suite.ID
 	signingKey *ecdsa.PrivateKey // nil if the suite does not sign
 	digest     hash.Hash         // of all that is signed, so far; nil likewise
@@ -256,12 +255,8 @@ func sealHeader(m *keyprovider.EncryptionMaterials, o *EncryptOptions, workers i
 	h.EncryptionContext = m.EncryptionContext
 
 	s := &sealing{header: h, suite: m.Suite, signingKey: m.SigningKey, limit: o.MaxPlaintextLength}
-	if s.raw, err = h.AppendBinary(nil); err != nil {
-		return nil, err
-	}
 	if m.Suite.Signing() {
 		s.digest = m.Suite.SignatureHash().New()
-		s.digest.Write(s.raw)
 	}
 	s.Sealer = frame.NewSealer(frame.Config{
 		AEAD: aead, MessageID: h.MessageID, FrameLength: int(o.FrameLength), Digest: s.digest, Workers: workers,
@@ -278,7 +273,10 @@ func (s *sealing) message(plaintext []byte) ([]byte, error) {
 	if size > math.MaxInt {
 		return nil, fmt.Errorf("%w: a message of %d bytes on a system that can address %d", ErrPlaintextTooLong, size, math.MaxInt)
 	}
-	b := append(slices.Grow([]byte(nil), int(size)), s.raw...)
+	b, err := s.start(slices.Grow([]byte(nil), int(size)))
+	if err != nil {
+		return nil, err
+	}
 	if s.FrameLength == 0 {
 		if b, err = s.Unframed(b, plaintext); err != nil {
 			return nil, err
@@ -290,6 +288,16 @@ func (s *sealing) message(plaintext []byte) ([]byte, error) {
 		return nil, err
 	}
 	return s.finish(b, plaintext[whole:])
+}
+
+// start appends the header to b.
+func (s *sealing) start(b []byte) ([]byte, error) {
+	at := len(b)
+	b, err := s.header.AppendBinary(b)
+	if err == nil && s.digest != nil {
+		s.digest.Write(b[at:])
+	}
+	return b, err
 }
 
 // finish appends the end of a framed message to b: the final frame, with the

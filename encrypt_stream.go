@@ -20,6 +20,14 @@ type encryptStream struct {
 	taken int64        // plaintext bytes so far
 }
 
+// sealStream is like seal, and also returns the start of the message.
+func (c *Client) sealStream(ctx context.Context, p keyprovider.MasterKeyProvider, opts *EncryptOptions) (m *sealing, start []byte, err error) {
+	if m, err = c.seal(ctx, p, opts, streamed); err == nil {
+		start, err = m.start(nil)
+	}
+	return m, start, err
+}
+
 // header returns the message's header, nil if no constructor made the stream.
 func (s *encryptStream) header() *format.Header {
 	if s.m == nil {
@@ -114,11 +122,11 @@ func (c *Client) NewEncryptReader(ctx context.Context, r io.Reader, p keyprovide
 	if r == nil {
 		return nil, prefixed(errors.New("nil io.Reader"))
 	}
-	m, err := c.seal(ctx, p, opts, streamed)
+	m, start, err := c.sealStream(ctx, p, opts)
 	if err != nil {
 		return nil, prefixed(err)
 	}
-	return &EncryptReader{redacted: named("EncryptReader"), s: encryptStream{state: state{made: true}, m: m}, r: source{r: r}, pending: m.raw}, nil
+	return &EncryptReader{redacted: named("EncryptReader"), s: encryptStream{state: state{made: true}, m: m}, r: source{r: r}, pending: start}, nil
 }
 
 // Header returns the header of the message.
@@ -242,12 +250,12 @@ func (c *Client) NewEncryptWriter(ctx context.Context, w io.Writer, p keyprovide
 	if w == nil {
 		return nil, prefixed(errors.New("nil io.Writer"))
 	}
-	m, err := c.seal(ctx, p, opts, streamed)
+	m, start, err := c.sealStream(ctx, p, opts)
 	if err != nil {
 		return nil, prefixed(err)
 	}
 	e := &EncryptWriter{redacted: named("EncryptWriter"), s: encryptStream{state: state{made: true}, m: m}, to: sink{w: w}}
-	if _, err = e.to.Write(m.raw); err != nil {
+	if _, err = e.to.Write(start); err != nil {
 		return nil, prefixed(err)
 	}
 	return e, nil

@@ -35,7 +35,13 @@ func deriveKeys(id suite.ID, dataKey, messageID []byte) (aead cipher.AEAD, commi
 
 // A derivation holds the secrets on the way from the data key to the AEAD. They
 // are cleared when keys returns.
-type derivation struct{ prk, key []byte }
+type derivation struct {
+	prk, key []byte
+	memory   struct { // for all that is short: one allocation
+		key, commitKey [32]byte
+		info           [2 + 16]byte
+	}
+}
 
 func (d *derivation) clear() {
 	clear(d.prk)
@@ -50,7 +56,7 @@ func (d *derivation) keys(id suite.ID, dataKey, messageID []byte) (aead cipher.A
 	defer d.clear()
 	newHash := id.KDF().New
 	var salt []byte
-	info := []byte{byte(id >> 8), byte(id)}
+	info := append(d.memory.info[:0], byte(id>>8), byte(id))
 	if id.Committing() {
 		salt, info = messageID, append(info, "DERIVEKEY"...)
 	} else {
@@ -58,12 +64,12 @@ func (d *derivation) keys(id suite.ID, dataKey, messageID []byte) (aead cipher.A
 	}
 	d.prk = hkdf.Extract(newHash, dataKey, salt)
 	if id.Committing() {
-		commitKey = make([]byte, id.CommitKeySize())
+		commitKey = d.memory.commitKey[:id.CommitKeySize()]
 		if _, err := io.ReadFull(hkdf.Expand(newHash, d.prk, []byte("COMMITKEY")), commitKey); err != nil {
 			return nil, nil, err
 		}
 	}
-	d.key = make([]byte, id.KeySize())
+	d.key = d.memory.key[:id.KeySize()]
 	if _, err := io.ReadFull(hkdf.Expand(newHash, d.prk, info), d.key); err != nil {
 		return nil, nil, err
 	}

@@ -128,7 +128,7 @@ func NewHeader(fields Header, authenticate func(body []byte) (iv, tag []byte, er
 	if h.EncryptionContext == nil {
 		h.EncryptionContext = map[string]string{}
 	}
-	h.EncryptedDataKeys = make([]EncryptedDataKey, len(h.EncryptedDataKeys))
+	h.EncryptedDataKeys = slices.Clone(h.EncryptedDataKeys)
 	h.setFields(idAt, keysAt, commitAt)
 	return h, nil
 }
@@ -149,7 +149,11 @@ func (h *Header) setFields(idAt, keysAt, commitAt int) {
 		return take(at-n, n)
 	}
 	for i := range h.EncryptedDataKeys {
-		h.EncryptedDataKeys[i] = EncryptedDataKey{string(next()), next(), next()}
+		edk := &h.EncryptedDataKeys[i]
+		if id := next(); edk.ProviderID != string(id) {
+			edk.ProviderID = string(id)
+		}
+		edk.ProviderInfo, edk.Ciphertext = next(), next()
 	}
 }
 

@@ -53,7 +53,6 @@
 package frame
 
 import (
-	"bytes"
 	"crypto/cipher"
 	"errors"
 	"fmt"
@@ -109,14 +108,23 @@ type direction interface {
 
 func (b *body) init(c Config, d direction, inSize, outSize int) {
 	b.Config, b.direction, b.inSize, b.outSize = c, d, inSize, outSize
-	b.MessageID = bytes.Clone(c.MessageID) // the caller's is in the hands of users
 	b.Workers = min(c.Workers, maxWorkers)
 	b.next, b.due = 1, 1
-	b.initSlot(&b.inline)
+	b.initSlot(&b.inline, make([]byte, 0, 2*maxAAD))
+	b.MessageID = b.inline.aad[:len(c.MessageID)] // the caller's is in the hands of users
 }
 
-func (b *body) initSlot(s *slot) {
-	s.aad = format.AppendBodyAAD(nil, b.MessageID, format.RegularFrame, 0, uint64(b.FrameLength))
+// maxAAD is the most that is authenticated with a frame, besides its content.
+const maxAAD = 80
+
+func (b *body) initSlot(s *slot, memory []byte) {
+	s.aad = format.AppendBodyAAD(memory, b.MessageID, format.RegularFrame, 0, uint64(b.FrameLength))
+}
+
+// lastAAD returns the additional data of the final frame or the unframed body. Its
+// memory is behind that of the inline slot's.
+func (b *body) lastAAD(kind format.BodyKind, length uint64) []byte {
+	return format.AppendBodyAAD(b.inline.aad[len(b.inline.aad):], b.MessageID, kind, b.next, length)
 }
 
 // Scratch returns n bytes of memory that nobody else uses until the next call of

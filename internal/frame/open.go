@@ -170,7 +170,7 @@ func (o *Opener) Last(dst, src []byte, p Part) (out []byte, used int, err error)
 	if o.FrameLength == 0 {
 		kind = format.SingleBlock
 	}
-	aad := format.AppendBodyAAD(nil, o.MessageID, kind, o.next, uint64(p.Length))
+	aad := o.lastAAD(kind, uint64(p.Length))
 	o.inline.nonce = p.iv
 	out, err = o.AEAD.Open(dst, o.inline.nonce[:], src[p.header:], aad)
 	if err != nil {

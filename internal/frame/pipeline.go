@@ -171,7 +171,7 @@ func (p *Pipeline) hire(batches int) {
 		s := &b.inline
 		if len(b.slots) > 0 {
 			s = new(slot)
-			b.initSlot(s)
+			b.initSlot(s, nil)
 		}
 		if s.ready == nil {
 			s.ready, s.hashed = make(chan struct{}, 1), make(chan struct{}, 1)

@@ -69,7 +69,7 @@ func (s *Sealer) wire(sl *slot) []byte { return sl.out }
 // frame length, and nothing if the plaintext ended with a regular frame.
 func (s *Sealer) Final(dst, plaintext []byte) []byte {
 	start := len(dst)
-	aad := format.AppendBodyAAD(nil, s.MessageID, format.FinalFrame, s.next, uint64(len(plaintext)))
+	aad := s.lastAAD(format.FinalFrame, uint64(len(plaintext)))
 	dst = format.AppendFrameHeader(dst, format.FrameHeader{
 		Final: true, Sequence: s.next, IV: s.inline.setNonce(s.next), Length: uint32(len(plaintext)),
 	})
@@ -84,7 +84,7 @@ func (s *Sealer) Unframed(dst, plaintext []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %d bytes, an unframed body holds %d", ErrTooLong, length, uint64(format.MaxUnframedLength))
 	}
 	start := len(dst)
-	aad := format.AppendBodyAAD(nil, s.MessageID, format.SingleBlock, s.next, length)
+	aad := s.lastAAD(format.SingleBlock, length)
 	dst = format.AppendUnframedHeader(dst, format.UnframedHeader{IV: s.inline.setNonce(s.next), Length: length})
 	return s.sealLast(dst, start, plaintext, aad), nil
 }
