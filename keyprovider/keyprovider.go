@@ -79,14 +79,6 @@ type MasterKeyProvider interface {
 	DecryptDataKey(ctx context.Context, req *Request, keys []EncryptedDataKey) (*DataKey, error)
 }
 
-// generateDataKey implements GenerateDataKey for the raw keys: it returns a random
-// data key and its form wrapped by k.
-func generateDataKey(ctx context.Context, k MasterKey, req *Request) (*DataKey, error) {
-	return dataKey(provider.Generate(req.Suite, func(plaintext []byte) (EncryptedDataKey, error) {
-		return k.EncryptDataKey(ctx, req, plaintext)
-	}))
-}
-
 // dataKey converts the results of provider.Generate and provider.Open.
 func dataKey(plaintext []byte, edk EncryptedDataKey, err error) (*DataKey, error) {
 	if failure, ok := err.(*provider.Failure); ok {

@@ -65,7 +65,9 @@ func (k RawAES) MasterKeys(context.Context, *Request) ([]MasterKey, error) {
 
 // GenerateDataKey returns a random data key, wrapped under k.
 func (k RawAES) GenerateDataKey(ctx context.Context, req *Request) (*DataKey, error) {
-	return generateDataKey(ctx, k, req)
+	return dataKey(provider.Generate(req.Suite, func(plaintext []byte) (EncryptedDataKey, error) {
+		return k.EncryptDataKey(ctx, req, plaintext)
+	}))
 }
 
 // EncryptDataKey wraps plaintext under k with a random IV. The error wraps
@@ -75,7 +77,9 @@ func (k RawAES) EncryptDataKey(_ context.Context, req *Request, plaintext []byte
 	if err != nil {
 		return EncryptedDataKey{}, err
 	}
-	info := make([]byte, len(k.name)+aesInfoSize)
+	size := len(k.name) + aesInfoSize
+	memory := make([]byte, size+len(plaintext)+suite.TagSize)
+	info, ciphertext := memory[:size:size], memory[size:]
 	sizes := info[copy(info, k.name):]
 	binary.BigEndian.PutUint32(sizes, suite.TagSize*8)
 	binary.BigEndian.PutUint32(sizes[4:], suite.IVSize)
@@ -84,7 +88,7 @@ func (k RawAES) EncryptDataKey(_ context.Context, req *Request, plaintext []byte
 	return EncryptedDataKey{
 		ProviderID:   k.namespace,
 		ProviderInfo: info,
-		Ciphertext:   k.aead().Seal(nil, iv, plaintext, aad),
+		Ciphertext:   k.aead().Seal(ciphertext[:0], iv, plaintext, aad),
 	}, nil
 }
 

@@ -154,7 +154,9 @@ var errNoECDH = errors.New("the RawECDH was not made by NewRawECDHStatic, NewRaw
 
 // GenerateDataKey returns a random data key, wrapped for the recipient.
 func (k RawECDH) GenerateDataKey(ctx context.Context, req *Request) (*DataKey, error) {
-	return generateDataKey(ctx, k, req)
+	return dataKey(provider.Generate(req.Suite, func(plaintext []byte) (EncryptedDataKey, error) {
+		return k.EncryptDataKey(ctx, req, plaintext)
+	}))
 }
 
 // EncryptDataKey wraps plaintext for the recipient. The error wraps

@@ -173,7 +173,9 @@ func (k RawRSA) MasterKeys(context.Context, *Request) ([]MasterKey, error) {
 
 // GenerateDataKey returns a random data key, wrapped with the public key.
 func (k RawRSA) GenerateDataKey(ctx context.Context, req *Request) (*DataKey, error) {
-	return generateDataKey(ctx, k, req)
+	return dataKey(provider.Generate(req.Suite, func(plaintext []byte) (EncryptedDataKey, error) {
+		return k.EncryptDataKey(ctx, req, plaintext)
+	}))
 }
 
 // EncryptDataKey wraps plaintext with the public key. The error wraps
