@@ -136,7 +136,12 @@ func NewHeader(fields Header, authenticate func(body []byte) (iv, tag []byte, er
 // setFields sets the fields that are bytes, each EncryptedDataKey included, to
 // what stands in h.raw, of which they get a copy.
 func (h *Header) setFields(idAt, keysAt, commitAt int) {
-	b := bytes.Clone(h.raw)
+	var b []byte
+	if n := len(h.raw); cap(h.raw) >= 2*n {
+		h.raw, b = h.raw[:n:n], append(h.raw, h.raw...)[n:] // in the rest of its memory
+	} else {
+		b = bytes.Clone(h.raw)
+	}
 	take := func(at, n int) []byte { return b[at : at+n : at+n] }
 	h.MessageID = take(idAt, h.Suite.MessageIDSize())
 	h.CommitKey = take(commitAt, h.Suite.CommitKeySize())

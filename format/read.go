@@ -37,7 +37,12 @@ func ReadHeader(r io.Reader, maxEncryptedDataKeys int) (*Header, error) {
 	if maxEncryptedDataKeys < 0 {
 		return nil, fmt.Errorf("format: negative limit of encrypted data keys: %d", maxEncryptedDataKeys)
 	}
-	hr := headerReader{r: r}
+	hr := headerReader{r: r, raw: make([]byte, 0, usualSize)}
+	if m, ok := r.(*bytes.Reader); ok { // it takes back what is not the header's
+		n, _ := m.Read(hr.raw[:usualSize])
+		hr.ahead = n
+		defer func() { m.Seek(int64(-hr.ahead), io.SeekCurrent) }()
+	}
 	h, err := hr.header(maxEncryptedDataKeys)
 	if err != nil {
 		return nil, err
@@ -45,19 +50,29 @@ func ReadHeader(r io.Reader, maxEncryptedDataKeys int) (*Header, error) {
 	return h, nil
 }
 
+// usualSize is more than the headers of most messages have, in bytes.
+const usualSize = 512
+
 // headerReader reads a header field by field. What the fields mean that vary
 // in number, the pairs of the encryption context and the data keys, is worked
 // out at the end, when their bytes have arrived and their number is known.
 type headerReader struct {
-	r   io.Reader
-	raw []byte // all that was read
+	r     io.Reader
+	raw   []byte // all that was read
+	ahead int    // how many bytes of r are in the memory of raw already, behind it
 }
 
 // next reads n bytes. What it returns is valid until the next call.
 func (hr *headerReader) next(n int, field string) ([]byte, error) {
 	start := len(hr.raw)
-	for missing := n; missing > 0; missing = n - (len(hr.raw) - start) {
-		step := min(missing, max(len(hr.raw), 512))
+	if n <= hr.ahead {
+		hr.ahead -= n
+		hr.raw = hr.raw[:start+n]
+		return hr.raw[start:], nil
+	}
+	hr.raw, hr.ahead = hr.raw[:start+hr.ahead], 0
+	for missing := n - (len(hr.raw) - start); missing > 0; missing = n - (len(hr.raw) - start) {
+		step := min(missing, max(len(hr.raw), usualSize))
 		hr.raw = slices.Grow(hr.raw, step)
 		m, err := io.ReadFull(hr.r, hr.raw[len(hr.raw):len(hr.raw)+step])
 		hr.raw = hr.raw[:len(hr.raw)+m]

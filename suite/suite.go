@@ -80,7 +80,7 @@ var table = []properties{
 var none properties
 
 func (id ID) properties() *properties {
-	for i := range table {
+	for i := len(table) - 1; i >= 0; i-- { // the newest are the usual ones
 		if table[i].id == id {
 			return &table[i]
 		}
