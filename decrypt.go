@@ -3,6 +3,7 @@ package esdk
 import (
 	"bytes"
 	"context"
+	"crypto/cipher"
 	"crypto/ecdsa"
 	"crypto/subtle"
 	"errors"
@@ -29,7 +30,9 @@ import (
 // message should be about, or let Decrypt check it: see
 // DecryptOptions.EncryptionContext.
 //
-// It follows the specification's [decrypt].
+// It follows the specification's [decrypt]. It also reads messages of version 4.0.0
+// of the AWS Encryption SDK for .NET, which does not: it authenticates the header
+// differently.
 //
 // [decrypt]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/client-apis/decrypt.md
 func Decrypt(ctx context.Context, ciphertext []byte, p keyprovider.MasterKeyProvider, opts *DecryptOptions) (plaintext []byte, header *format.Header, err error) {
@@ -180,10 +183,9 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 		return nil, err
 	}
 	if _, err := aead.Open(nil, iv, h.Tag, aad); err != nil {
-		if h.Suite.Committing() {
-			return nil, errContextDiffers
+		if aead, err = openNET400(aead, h, materials.DataKey, iv, aad, len(unstored) > 0); err != nil {
+			return nil, err
 		}
-		return nil, fmt.Errorf("header: %w", ErrAuthentication)
 	}
 	if h.EncryptedDataKeys == nil {
 		again, err := format.ReadHeader(bytes.NewReader(raw), 0)
@@ -204,6 +206,29 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 		AEAD: aead, MessageID: h.MessageID, FrameLength: int(h.FrameLength), MaxUnframed: o.MaxFrameLength, Digest: m.digest, Workers: workers,
 	}, int64(len(raw)))
 	return m, nil
+}
+
+// openNET400 verifies a header whose tag has failed once more, as version 4.0.0 of
+// the AWS Encryption SDK for .NET made it, and returns the AEAD of its body. That
+// version departed from the specification twice: if no pair is only authenticated,
+// it wrote their number all the same, two zero bytes, behind the header that the tag
+// is of; and in suites without commitment it left the message ID out of the HKDF info.
+func openNET400(aead cipher.AEAD, h *format.Header, dataKey, iv, aad []byte, unstored bool) (cipher.AEAD, error) {
+	if !h.Suite.Committing() {
+		var err error
+		if aead, _, err = deriveKeys(h.Suite, dataKey, nil); err != nil {
+			return nil, err
+		}
+	}
+	if !unstored {
+		aad = append(aad, 0, 0)
+	}
+	if _, err := aead.Open(nil, iv, h.Tag, aad); err == nil {
+		return aead, nil
+	} else if h.Suite.Committing() {
+		return nil, errContextDiffers
+	}
+	return nil, fmt.Errorf("header: %w", ErrAuthentication)
 }
 
 // ofContext is an error whose likely cause is the encryption context.

@@ -20,6 +20,7 @@ import (
 	"github.com/esdk-go/esdk"
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/internal/test/byhand"
+	"github.com/esdk-go/esdk/internal/test/reseal"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/suite"
 )
@@ -84,6 +85,20 @@ func encrypt(t testing.TB, id suite.ID, plaintext []byte, opts esdk.EncryptOptio
 	opts.Suite = id
 	message, _, err := clientFor(id).Encrypt(bg, plaintext, rawAES(t), &opts)
 	require.NoError(t, err)
+	return message
+}
+
+// net400 returns a message of rawAES as version 4.0.0 of the AWS Encryption SDK for
+// .NET would have written it.
+func net400(t testing.TB, message, plaintext []byte) []byte {
+	t.Helper()
+	message = slices.Clone(message)
+	for _, p := range byhand.Read(t, message).Parts {
+		plaintext = plaintext[copy(message[p.At+p.Size:], plaintext[:p.Length]):]
+	}
+	s := reseal.Sealer{Namespace: "esdk test", Name: "key", Key: bytes.Repeat([]byte{7}, 32), NET400: true, Parts: reseal.All}
+	message, ok := s.Message(message)
+	require.True(t, ok)
 	return message
 }
 

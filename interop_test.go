@@ -23,6 +23,7 @@ import (
 
 	"github.com/esdk-go/esdk"
 	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/test/byhand"
 	"github.com/esdk-go/esdk/internal/test/vectors"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/suite"
@@ -339,6 +340,60 @@ func TestVectorRawKeys(t *testing.T) {
 		})
 	}
 	require.Equal(t, 99, seen)
+}
+
+// Messages that version 4.0.0 of the AWS Encryption SDK for .NET wrote decrypt in
+// every way. Altered in the header, or without a pair that they do not store, they
+// fail as any other.
+func TestVectorNET400(t *testing.T) {
+	for i, m := range vectors.NET400Messages(t) {
+		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel()
+			opts := &esdk.DecryptOptions{EncryptionContext: m.EncryptionContext}
+			for _, d := range turn(decryptors, i) {
+				plaintext, err := d.run(allowAll, m.Ciphertext, m.Provider(t), opts)
+				require.NoError(t, err, d.name)
+				sum := sha256.Sum256(plaintext)
+				require.Equal(t, m.SHA256, hex.EncodeToString(sum[:]), d.name)
+			}
+			_, h, err := allowAll.Decrypt(bg, m.Ciphertext, m.Provider(t), opts)
+			require.NoError(t, err)
+			for k, v := range m.EncryptionContext {
+				require.Equal(t, v, h.EncryptionContext[k])
+			}
+			_, _, err = allowAll.Decrypt(bg, m.Ciphertext, m.Provider(t), nil)
+			require.Equal(t, m.CMM == "Default", err == nil, "whether all pairs are stored: %v", err)
+			raw, err := h.AppendBinary(nil)
+			require.NoError(t, err)
+			for at := range raw {
+				altered := bytes.Clone(m.Ciphertext)
+				altered[at] ^= 1 << (at % 8)
+				_, _, err := allowAll.Decrypt(bg, altered, m.Provider(t), opts)
+				require.Error(t, err, "byte %d", at)
+			}
+		})
+	}
+}
+
+// What that version did is accepted together or not at all: the two zero bytes
+// behind the header of a suite with HKDF and no commitment do not go with a key that
+// the message ID is part of.
+func TestHalfOfWhatNET400DidIsRefused(t *testing.T) {
+	t.Parallel()
+	for i, id := range suite.All() {
+		w := byhand.Writing{Suite: uint16(id), DataKey: text(id.KeySize()), Unstored: []byte{0, 0}, FrameLength: 3, Frames: []string{"abc", "d"}, IV: byhand.SequenceIV}
+		whole := id.Committing() || id.KDF() == 0 // then the key is no other
+		for _, d := range turn(decryptors, i) {
+			plaintext, err := d.run(allowAll, w.Message(t), dataKey(w.DataKey), nil)
+			if whole {
+				require.NoError(t, err, id)
+				require.Equal(t, "abcd", string(plaintext), id)
+				continue
+			}
+			require.ErrorIs(t, err, esdk.ErrAuthentication, id)
+			require.Empty(t, plaintext, id)
+		}
+	}
 }
 
 // Every published message with key commitment decrypts, in every way, but for

@@ -17,19 +17,24 @@ import (
 	"github.com/esdk-go/esdk/suite"
 )
 
-// eachSmallMessage runs f with a message of every suite, framed and unframed,
-// whose plaintext is two frames and a half. i is another in each.
+// eachSmallMessage runs f with messages of every suite, framed, unframed and as
+// .NET 4.0.0 wrote them, whose plaintext is two frames and a half. i is another
+// in each.
 func eachSmallMessage(t *testing.T, f func(t *testing.T, i int, id suite.ID, message, plaintext []byte)) {
 	for i, id := range suite.All() {
-		for j, unframed := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%v/unframed=%v", id, unframed), func(t *testing.T) {
+		for j, kind := range []string{"framed", "unframed", "NET400"} {
+			t.Run(fmt.Sprintf("%v/%s", id, kind), func(t *testing.T) {
 				t.Parallel()
 				plaintext := text(25)
-				opts := esdk.EncryptOptions{EncryptionContext: map[string]string{"k": "v"}, Unframed: unframed}
-				if !unframed {
+				opts := esdk.EncryptOptions{EncryptionContext: map[string]string{"k": "v"}, Unframed: kind == "unframed"}
+				if !opts.Unframed {
 					opts.FrameLength = 10
 				}
-				f(t, i+j, id, encrypt(t, id, plaintext, opts), plaintext)
+				message := encrypt(t, id, plaintext, opts)
+				if kind == "NET400" {
+					message = net400(t, message, plaintext)
+				}
+				f(t, i+j, id, message, plaintext)
 			})
 		}
 	}

@@ -128,6 +128,11 @@ func TestMessagesMadeByHandDecrypt(t *testing.T) {
 				{FrameLength: 3, Frames: []string{"abc", "d"}, Stored: stored},
 				{FrameLength: 3, Frames: []string{"abc", "d"}, Stored: stored, Unstored: unstored},
 				{Frames: []string{"abc"}, Unstored: unstored},
+				// As .NET 4.0.0 wrote them:
+				{FrameLength: 3, Frames: []string{"abc", "def", "g"}, NET400: true},
+				{FrameLength: 3, Frames: []string{"abc", "d"}, Stored: stored, NET400: true},
+				{FrameLength: 3, Frames: []string{"abc", "d"}, Stored: stored, Unstored: unstored, NET400: true},
+				{Frames: []string{"abc"}, NET400: true},
 			} {
 				w.Suite, w.DataKey = uint16(id), text(byhand.SuiteOf(uint16(id)).KeySize)
 				if byhand.SuiteOf(w.Suite).Committing {

@@ -97,6 +97,24 @@ func Keys(id uint16, dataKey, messageID []byte) (aead cipher.AEAD, commitKey []b
 	return GCM(key), commitKey
 }
 
+// KeysNET400 is Keys as version 4.0.0 of the AWS Encryption SDK for .NET derived
+// them: without the message ID, unless the suite commits.
+func KeysNET400(id uint16, dataKey, messageID []byte) (aead cipher.AEAD, commitKey []byte) {
+	if s := SuiteOf(id); s.Committing || s.KDF == 0 {
+		return Keys(id, dataKey, messageID)
+	}
+	return Keys(id, dataKey, nil)
+}
+
+// UnstoredNET400 is the serialised context of the required keys as that version
+// authenticated it: two zero bytes if there are none.
+func UnstoredNET400(unstored []byte) []byte {
+	if len(unstored) == 0 {
+		return []byte{0, 0}
+	}
+	return unstored
+}
+
 // GCM returns AES-GCM with a key of 16, 24 or 32 bytes.
 func GCM(key []byte) cipher.AEAD {
 	block, err := aes.NewCipher(key)

@@ -23,6 +23,7 @@ type Writing struct {
 	Frames      []string    // the plaintext of each; the last is the final one
 	HeaderIV    []byte      // of version 1; nil: zeros
 	IV          func(sequence uint32) []byte
+	NET400      bool // as version 4.0.0 of the AWS Encryption SDK for .NET did
 }
 
 // Message puts the message together. It has one encrypted data key, whose
@@ -33,6 +34,11 @@ func (w Writing) Message(t testing.TB) []byte {
 	messageID := make([]byte, 16*s.Version())
 	rand.Read(messageID)
 	aead, commitKey := Keys(w.Suite, w.DataKey, messageID)
+	unstored := w.Unstored
+	if w.NET400 {
+		aead, _ = KeysNET400(w.Suite, w.DataKey, messageID)
+		unstored = UnstoredNET400(unstored)
+	}
 	stored := w.Stored
 	var key *ecdsa.PrivateKey
 	if s.Curve != nil {
@@ -63,7 +69,7 @@ func (w Writing) Message(t testing.TB) []byte {
 	if w.HeaderIV != nil {
 		iv = w.HeaderIV
 	}
-	tag := aead.Seal(nil, iv, nil, slices.Concat(b, w.Unstored))
+	tag := aead.Seal(nil, iv, nil, slices.Concat(b, unstored))
 	if s.Version() == 1 {
 		b = append(b, iv...)
 	}

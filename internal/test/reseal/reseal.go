@@ -45,6 +45,7 @@ type Sealer struct {
 	// Unstored are pairs of the encryption context that the reader gives.
 	Unstored map[string]string
 	Parts    Parts
+	NET400   bool // seal as version 4.0.0 of the AWS Encryption SDK for .NET did
 	// AlterSignature, if set, makes the footer's signature of a good one.
 	AlterSignature func(der []byte) []byte
 }
@@ -67,6 +68,9 @@ func (s *Sealer) Message(message []byte) ([]byte, bool) {
 		return message, false
 	}
 	aead, commitKey := byhand.Keys(uint16(h.suite), dataKey, h.messageID.of(message))
+	if s.NET400 {
+		aead, _ = byhand.KeysNET400(uint16(h.suite), dataKey, h.messageID.of(message))
+	}
 	out := slices.Clone(message[:h.size])
 	if s.Parts&Commitment != 0 {
 		copy(h.commitKey.of(out), commitKey)
@@ -126,6 +130,9 @@ func (s *Sealer) headerTag(out []byte, h *header, aead cipher.AEAD) {
 	unstored, err := format.AppendEncryptionContext(nil, s.Unstored)
 	if err != nil {
 		return
+	}
+	if s.NET400 {
+		unstored = byhand.UnstoredNET400(unstored)
 	}
 	iv := make([]byte, suite.IVSize)
 	if h.iv.from != h.iv.to {

@@ -29,6 +29,7 @@ type Message struct {
 	Name              string
 	Ciphertext        []byte
 	Plaintext         []byte
+	SHA256            string // of the plaintext, in hexadecimal, if that is not there
 	MasterKeys        []MasterKey
 	CMM               string            // "Default" or "RequiredEncryptionContext"
 	EncryptionContext map[string]string // as it was given to encrypt, nil if the manifest does not say
@@ -128,6 +129,41 @@ func NetMessages(t testing.TB) []Message {
 func PythonMessages(t testing.TB) []Message {
 	t.Helper()
 	return manifest(t, "python-1.3.5.zip", "decrypt_message.json", 360)
+}
+
+// NET400Messages returns the 7 messages of net-4.0.0-sample.json, sorted by name:
+// of suites of every kind, as version 4.0.0 of the SDK for .NET alone wrote them,
+// one with required context keys.
+func NET400Messages(t testing.TB) []Message {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(Dir(t), "net-4.0.0-sample.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Messages []struct {
+			ID           string
+			KeyNamespace string            `json:"key_namespace"`
+			KeyName      string            `json:"key_name"`
+			Key          []byte            `json:"key_base64"`
+			Context      map[string]string `json:"encryption_context"`
+			CMM          string            `json:"materials_manager"`
+			Ciphertext   []byte            `json:"ciphertext_base64"`
+			SHA256       string            `json:"plaintext_sha256"`
+		}
+	}
+	if err := json.Unmarshal(b, &file); err != nil {
+		t.Fatal(err)
+	}
+	var messages []Message
+	for _, m := range file.Messages {
+		messages = append(messages, Message{Name: m.ID, Ciphertext: m.Ciphertext, SHA256: m.SHA256, CMM: m.CMM, EncryptionContext: m.Context,
+			MasterKeys: []MasterKey{{Type: "raw", KeyID: m.KeyName, CanDecrypt: true, ProviderID: m.KeyNamespace, Algorithm: "aes", AES: m.Key}}})
+	}
+	if len(messages) != 7 {
+		t.Fatalf("net-4.0.0-sample.json has %d messages, want 7", len(messages))
+	}
+	return messages
 }
 
 // Commitment returns the 46 messages of commitment-test-vectors.json, in its
