@@ -2,7 +2,9 @@ package esdk_test
 
 import (
 	"bytes"
+	"crypto/ecdh"
 	"crypto/ecdsa"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
@@ -16,7 +18,9 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -341,6 +345,161 @@ func TestVectorRawKeys(t *testing.T) {
 	}
 	require.Equal(t, 99, seen)
 }
+
+// Every message of AWS's cores under raw keys decrypts, in every way, and with any
+// one of several keys. With another key, name or padding, without a pair that is not
+// stored or with another value, none does.
+func TestVectorDafny(t *testing.T) {
+	seen := 0
+	for i, m := range vectors.DafnyMessages(t) {
+		if m.KMS() || m.MasterKeys[0].BranchKey != nil {
+			continue // packages format, kms and hierarchical have them
+		}
+		seen++
+		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel()
+			opts := &esdk.DecryptOptions{EncryptionContext: m.Reproduced}
+			p := m.Provider(t)
+			for _, d := range turn(decryptors, i) {
+				plaintext, err := d.run(allowAll, m.Ciphertext, p, opts)
+				require.NoError(t, err, d.name)
+				require.Equal(t, m.Plaintext, plaintext, d.name)
+			}
+			_, h, err := allowAll.Decrypt(bg, m.Ciphertext, p, opts)
+			require.NoError(t, err)
+			require.Equal(t, m.Suite, fmt.Sprintf("%04x", uint16(h.Suite)))
+			for k, v := range m.Reproduced {
+				require.Equal(t, v, h.EncryptionContext[k])
+			}
+			for _, k := range m.MasterKeys {
+				alone := m
+				alone.MasterKeys = []vectors.MasterKey{k}
+				_, _, err := allowAll.Decrypt(bg, m.Ciphertext, alone.Provider(t), opts)
+				require.NoError(t, err)
+			}
+			for j, other := range otherKeys(t, m) {
+				if m.MasterKeys[0].RSAPrivate != nil && !full() && j%3 != i%3 {
+					continue // it takes long
+				}
+				released, err := turn(fewDecryptors, i+j)[0].run(allowAll, m.Ciphertext, other.provider, opts)
+				require.True(t, other.want(err), "%s: %v", other.name, err)
+				require.Empty(t, released, other.name)
+			}
+			stored, err := format.ReadHeader(bytes.NewReader(m.Ciphertext), 0)
+			require.NoError(t, err)
+			for k := range m.Reproduced {
+				_, isStored := stored.EncryptionContext[k]
+				required := slices.Contains(m.Required, k)
+				without := maps.Clone(m.Reproduced)
+				delete(without, k)
+				_, _, err := allowAll.Decrypt(bg, m.Ciphertext, p, &esdk.DecryptOptions{EncryptionContext: without})
+				require.Equal(t, isStored && !required, err == nil, "without %s: %v", k, err)
+				without[k] = "another value"
+				_, _, err = allowAll.Decrypt(bg, m.Ciphertext, p, &esdk.DecryptOptions{EncryptionContext: without})
+				require.ErrorIs(t, err, esdk.ErrEncryptionContext, k)
+			}
+			more := maps.Clone(m.Reproduced)
+			more["more"] = "value"
+			_, _, err = allowAll.Decrypt(bg, m.Ciphertext, p, &esdk.DecryptOptions{EncryptionContext: more})
+			require.ErrorContains(t, err, `the message does not store: `)
+			require.ErrorContains(t, err, `"more"`)
+			_, _, err = esdk.Decrypt(bg, m.Ciphertext, p, opts)
+			require.Equal(t, !h.Suite.Committing(), errors.Is(err, esdk.ErrCommitmentPolicy), err)
+		})
+	}
+	require.Equal(t, 286, seen)
+}
+
+// An otherKey is a provider that does not open a message.
+type otherKey struct {
+	name     string
+	provider keyprovider.MasterKeyProvider
+	want     func(error) bool
+}
+
+// noMatch is the error of a key that finds no entry to try, notUnwrapped that of one
+// that does not open the entry, anotherKey that of PKCS #1 v1.5, which then returns
+// a random data key.
+func noMatch(err error) bool { return errors.Is(err, keyprovider.ErrNoMatch) }
+func notUnwrapped(err error) bool {
+	var failure *keyprovider.DecryptError
+	return errors.As(err, &failure) && !noMatch(err)
+}
+func anotherKey(err error) bool {
+	return errors.Is(err, esdk.ErrAuthentication) || errors.Is(err, esdk.ErrKeyCommitment)
+}
+
+// otherKeys returns providers that differ in one thing from those of the message's
+// keys.
+func otherKeys(t *testing.T, m vectors.Message) (others []otherKey) {
+	t.Helper()
+	add := func(name string, want func(error) bool, change func(k *vectors.MasterKey)) {
+		changed := m
+		changed.MasterKeys = slices.Clone(m.MasterKeys)
+		for i := range changed.MasterKeys {
+			change(&changed.MasterKeys[i])
+		}
+		others = append(others, otherKey{name, changed.Provider(t), want})
+	}
+	k := m.MasterKeys[0]
+	if k.Type == "raw" {
+		add("namespace", noMatch, func(k *vectors.MasterKey) { k.ProviderID += "x" })
+		add("name", noMatch, func(k *vectors.MasterKey) { k.KeyID = k.KeyID[1:] })
+	}
+	switch {
+	case k.AES != nil:
+		add("key", notUnwrapped, func(k *vectors.MasterKey) { k.AES = bytes.Clone(k.AES); k.AES[0] ^= 1 })
+	case k.RSAPrivate != nil:
+		want := notUnwrapped
+		if k.Padding == "pkcs1" {
+			want = anotherKey
+		}
+		add("key", want, func(k *vectors.MasterKey) { k.RSAPrivate, k.RSAPublic = otherRSA(), nil })
+		for _, hash := range []string{"", "sha1", "sha256", "sha384", "sha512"} {
+			if hash == k.PaddingHash {
+				continue
+			}
+			if want = notUnwrapped; hash == "" {
+				want = anotherKey
+			}
+			add("padding "+hash, want, func(k *vectors.MasterKey) {
+				if k.PaddingHash, k.Padding = hash, "oaep-mgf1"; hash == "" {
+					k.Padding = "pkcs1"
+				}
+			})
+		}
+	default:
+		another, err := k.Recipient.Private.Curve().GenerateKey(rand.Reader)
+		require.NoError(t, err)
+		curve := ecdh.P256()
+		if curve == k.Recipient.Private.Curve() {
+			curve = ecdh.P384()
+		}
+		onAnotherCurve, err := curve.GenerateKey(rand.Reader)
+		require.NoError(t, err)
+		for name, private := range map[string]*ecdh.PrivateKey{"key": another, "curve": onAnotherCurve} {
+			add("recipient's "+name, noMatch, func(k *vectors.MasterKey) {
+				if k.Recipient.Private, k.Recipient.Public = private, private.PublicKey(); k.Schema == "static" && name == "curve" {
+					k.Sender.Private = private
+				}
+			})
+		}
+		if k.Schema == "static" {
+			add("sender's key", noMatch, func(k *vectors.MasterKey) { k.Sender.Private = another })
+		}
+	}
+	return others
+}
+
+// otherRSA returns a key that no message is encrypted with, of the length of the
+// messages' key.
+var otherRSA = sync.OnceValue(func() *rsa.PrivateKey {
+	key, err := rsa.GenerateKey(rand.Reader, 4096)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
 
 // Messages that version 4.0.0 of the AWS Encryption SDK for .NET wrote decrypt in
 // every way. Altered in the header, or without a pair that they do not store, they

@@ -2,6 +2,11 @@ package format_test
 
 import (
 	"bytes"
+	"crypto/ecdh"
+	"crypto/elliptic"
+	"encoding/hex"
+	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -190,6 +195,67 @@ func TestVectorCommitmentMessagesReencodeFromTheirFields(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestVectorDafnyMessagesReencodeFromTheirFields(t *testing.T) {
+	for _, m := range vectors.DafnyMessages(t) {
+		t.Run(m.Name, func(t *testing.T) {
+			p := roundTrip(t, m.Ciphertext)
+			h := p.header
+			require.Equal(t, m.Suite, fmt.Sprintf("%04x", uint16(h.Suite)))
+			require.EqualValues(t, 4096, h.FrameLength, "whatever the manifest says")
+			require.EqualValues(t, len(m.Plaintext), p.plaintextSize())
+			for k, v := range h.EncryptionContext {
+				if reproduced, ok := m.Reproduced[k]; ok && k != format.PublicKeyField {
+					require.Equal(t, v, reproduced)
+				}
+			}
+			for i := range m.MasterKeys {
+				require.True(t, slices.ContainsFunc(h.EncryptedDataKeys, func(edk format.EncryptedDataKey) bool { return isOf(&m.MasterKeys[i], edk) }),
+					"%+v", h.EncryptedDataKeys)
+			}
+		})
+	}
+}
+
+// isOf reports whether an entry is of a key with which the manifest wants the
+// message to be decrypted.
+func isOf(k *vectors.MasterKey, edk format.EncryptedDataKey) bool {
+	info := string(edk.ProviderInfo)
+	switch k.Type {
+	case "raw":
+		_, size, ok := strings.Cut(info, k.KeyID)
+		want := 0 // of a raw RSA key, that has the name alone
+		if k.Algorithm == "aes" {
+			want = 8 + suite.IVSize
+		}
+		return edk.ProviderID == k.ProviderID && ok && strings.HasPrefix(info, k.KeyID) && len(size) == want
+	case "raw-ecdh", "aws-kms-ecdh":
+		// Version, then the two public keys, compressed, behind their lengths.
+		recipient, sender := compressed(k.Recipient.Public), compressed(k.Sender.Public)
+		want := slices.Concat([]byte{1, 0, 0, 0, byte(len(recipient))}, recipient, []byte{0, 0, 0, byte(len(sender))})
+		return edk.ProviderID == k.Type && strings.HasPrefix(info, string(want)) && len(info) == len(want)+len(sender) &&
+			(k.Schema == "discovery" || strings.HasSuffix(info, string(sender)))
+	case "aws-kms-hierarchy":
+		// Salt, IV, the version's UUID in 16 bytes, and the sealed data key.
+		version := strings.ReplaceAll(k.BranchKeyVersion, "-", "")
+		return edk.ProviderID == k.Type && info == k.KeyID && hex.EncodeToString(edk.Ciphertext[16+12:16+12+16]) == version
+	case "aws-kms", "aws-kms-rsa":
+		return edk.ProviderID == k.Type && info == k.KeyID
+	case "aws-kms-mrk-aware":
+		_, id, _ := strings.Cut(k.KeyID, ":key/")
+		return edk.ProviderID == "aws-kms" && strings.HasPrefix(info, "arn:aws:kms:us-") && strings.HasSuffix(info, ":key/"+id)
+	case "aws-kms-mrk-aware-discovery":
+		return edk.ProviderID == "aws-kms" && strings.Contains(info, ":key/mrk-") && (k.Accounts == nil || strings.Contains(info, k.Accounts[0]))
+	}
+	return false
+}
+
+func compressed(key *ecdh.PublicKey) []byte {
+	b := key.Bytes()
+	curve := map[ecdh.Curve]elliptic.Curve{ecdh.P256(): elliptic.P256(), ecdh.P384(): elliptic.P384(), ecdh.P521(): elliptic.P521()}[key.Curve()]
+	n := (len(b) - 1) / 2
+	return elliptic.MarshalCompressed(curve, new(big.Int).SetBytes(b[1:1+n]), new(big.Int).SetBytes(b[1+n:]))
 }
 
 // requireKeys checks that every data key of the header is one of the

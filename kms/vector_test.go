@@ -3,6 +3,10 @@ package kms_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdh"
+	"crypto/rand"
+	"crypto/sha512"
+	"crypto/x509"
 	"errors"
 	"maps"
 	"strings"
@@ -186,4 +190,148 @@ func TestVectorEntriesAreChosenSkippedAndReported(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Entries of AWS's cores under keys of AWS KMS, one of each kind of keyring and suite,
+// are sent to the key that the manifest wants to decrypt with, in its Region, and not
+// to another.
+func TestVectorDafnyEntriesAreSentToTheirKeys(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	seen := 0
+	for _, m := range vectors.DafnyMessages(t) {
+		if !m.KMS() {
+			continue
+		}
+		seen++
+		k := m.MasterKeys[0]
+		h, err := format.ReadHeader(bytes.NewReader(m.Ciphertext), 0)
+		require.NoError(t, err)
+		require.Len(t, h.EncryptedDataKeys, 1)
+		plaintext := bytes.Repeat([]byte{1}, h.Suite.KeySize())
+		if k.Type == "aws-kms-rsa" { // there the data key stands behind a digest
+			ec, err := format.AppendEncryptionContext(nil, h.EncryptionContext)
+			require.NoError(t, err)
+			digest := sha512.Sum384(ec)
+			plaintext = append(digest[:], plaintext...)
+		}
+		s.Intercept(func(_ context.Context, call kmstest.Call) *kmstest.Reply {
+			return &kmstest.Reply{KeyID: call.KeyID, Plaintext: bytes.Clone(plaintext), EncryptionAlgorithm: call.EncryptionAlgorithm,
+				SharedSecret: bytes.Repeat([]byte{1}, 32), KeyAgreementAlgorithm: call.KeyAgreementAlgorithm}
+		})
+		for _, c := range dafnyCases(t, s, &k, string(h.EncryptedDataKeys[0].ProviderInfo)) {
+			s.ResetCalls()
+			materials, err := keyprovider.Materials(c.provider).DecryptionMaterials(t.Context(), &keyprovider.DecryptionRequest{
+				Suite: h.Suite, CommitmentPolicy: suite.RequireEncryptAllowDecrypt,
+				EncryptedDataKeys: h.EncryptedDataKeys, EncryptionContext: h.EncryptionContext,
+			})
+			calls := s.Calls()
+			if c.key == "" {
+				require.ErrorIs(t, err, keyprovider.ErrNoMatch, m.Name)
+				require.Empty(t, calls, m.Name)
+				continue
+			}
+			require.Len(t, calls, 1, m.Name)
+			require.Equal(t, c.key, calls[0].KeyID, m.Name)
+			require.Equal(t, regionOf(c.key), calls[0].Region, m.Name)
+			if k.Schema != "" {
+				require.Equal(t, "DeriveSharedSecret", calls[0].Op)
+				if c.other != nil {
+					require.Equal(t, c.other, calls[0].PublicKey)
+				}
+				var failure *keyprovider.DecryptError
+				require.ErrorAs(t, err, &failure, "the secret is not the right one")
+				require.NotErrorIs(t, err, keyprovider.ErrNoMatch)
+				continue
+			}
+			require.NoError(t, err, m.Name)
+			require.Len(t, materials.DataKey, h.Suite.KeySize())
+			require.Equal(t, "Decrypt", calls[0].Op)
+			require.Equal(t, h.EncryptedDataKeys[0].Ciphertext, calls[0].CiphertextBlob)
+			if k.Type == "aws-kms-rsa" {
+				require.Equal(t, k.Algorithm, calls[0].EncryptionAlgorithm)
+			} else {
+				require.Equal(t, len(h.EncryptionContext), len(calls[0].EncryptionContext))
+			}
+		}
+	}
+	require.Equal(t, 190, seen)
+}
+
+// A dafnyCase is a provider, and the key that it must call; empty: none.
+type dafnyCase struct {
+	provider keyprovider.MasterKeyProvider
+	key      string
+	other    []byte // the other party's public key, DER, if that is fixed
+}
+
+// dafnyCases returns the provider that the manifest names, and others that differ in
+// one thing. stored is the entry's key.
+func dafnyCases(t *testing.T, s *kmstest.Server, k *vectors.MasterKey, stored string) []dafnyCase {
+	t.Helper()
+	one := &kms.Options{Config: s.Config(), Region: k.Region}
+	replicas := &kms.Options{Config: s.Config(), Region: k.Region, MultiRegion: true}
+	another := strings.TrimSuffix(k.KeyID, "7") + "0"
+	switch k.Type {
+	case "aws-kms":
+		return []dafnyCase{
+			{provider: strict(t, one, k.KeyID), key: k.KeyID},
+			{provider: strict(t, one, another)},
+			{provider: strict(t, one, strings.Replace(k.KeyID, "us-west-2", "eu-west-1", 1))},
+		}
+	case "aws-kms-mrk-aware":
+		cases := []dafnyCase{{provider: strict(t, replicas, k.KeyID), key: k.KeyID}, {provider: strict(t, replicas, another)}}
+		if stored != k.KeyID {
+			cases = append(cases, dafnyCase{provider: strict(t, one, k.KeyID)})
+		}
+		return cases
+	case "aws-kms-mrk-aware-discovery":
+		filter := &kms.DiscoveryFilter{AnyAccount: true}
+		if k.Accounts != nil {
+			filter = &kms.DiscoveryFilter{Partition: k.Partition, Accounts: k.Accounts}
+		}
+		there := strings.Replace(stored, regionOf(stored), k.Region, 1)
+		return []dafnyCase{
+			{provider: discovery(t, filter, replicas), key: there},
+			{provider: discovery(t, filter, one), key: stored},
+			{provider: discovery(t, &kms.DiscoveryFilter{Partition: "aws", Accounts: []string{kmstest.Account}}, replicas)},
+		}
+	case "aws-kms-rsa":
+		algorithms := map[string]kms.RSAAlgorithm{"RSAES_OAEP_SHA_1": kms.OAEPSHA1, "RSAES_OAEP_SHA_256": kms.OAEPSHA256}
+		under := func(arn string) keyprovider.MasterKeyProvider {
+			p, err := kms.NewRSA(t.Context(), arn, k.RSAPublic, algorithms[k.Algorithm], one)
+			require.NoError(t, err)
+			return p
+		}
+		return []dafnyCase{{provider: under(k.KeyID), key: k.KeyID}, {provider: under(another)}}
+	case "aws-kms-ecdh":
+		der := func(pub *ecdh.PublicKey) []byte {
+			b, err := x509.MarshalPKIXPublicKey(pub)
+			require.NoError(t, err)
+			return b
+		}
+		side := func(own, other vectors.Party) dafnyCase {
+			opts := &kms.ECDHOptions{Options: *one, PublicKey: own.Public}
+			if k.Schema == "discovery" {
+				p, err := kms.NewECDHDiscovery(t.Context(), own.ARN, opts)
+				require.NoError(t, err)
+				return dafnyCase{provider: p, key: own.ARN}
+			}
+			p, err := kms.NewECDHStatic(t.Context(), own.ARN, other.Public, opts)
+			require.NoError(t, err)
+			return dafnyCase{provider: p, key: own.ARN, other: der(other.Public)}
+		}
+		cases := []dafnyCase{side(k.Recipient, k.Sender)}
+		// The public key says which messages are for the key.
+		stranger, err := k.Recipient.Public.Curve().GenerateKey(rand.Reader)
+		require.NoError(t, err)
+		none := side(vectors.Party{ARN: k.Recipient.ARN, Public: stranger.PublicKey()}, k.Sender)
+		none.key = ""
+		if k.Schema == "static" {
+			cases = append(cases, side(k.Sender, k.Recipient))
+		}
+		return append(cases, none)
+	}
+	t.Fatalf("unknown keyring %s", k.Type)
+	return nil
 }

@@ -1,6 +1,7 @@
 package hierarchical_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/esdk-go/esdk"
 	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/test/vectors"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/keyprovider/providertest"
 	"github.com/esdk-go/esdk/kms/hierarchical"
@@ -421,4 +423,52 @@ func TestBranchKeyIDForCannotChangeTheContext(t *testing.T) {
 	require.Equal(t, ec, req.EncryptionContext)
 	opens(t, other, key, ec)
 	opens(t, p, generated(t, other, ec), ec)
+}
+
+// Every message of AWS's cores under a branch key decrypts, and none does with
+// another ID, version, key or encryption context.
+func TestVectorDafnyMessagesDecrypt(t *testing.T) {
+	seen := 0
+	for _, m := range vectors.DafnyMessages(t) {
+		k := m.MasterKeys[0]
+		if k.BranchKey == nil {
+			continue
+		}
+		seen++
+		t.Run(m.Name, func(t *testing.T) {
+			t.Parallel()
+			decrypt := func(key hierarchical.BranchKey, ec map[string]string) error {
+				s := kmstest.NewBranchKeyStore("store")
+				s.Add(&key)
+				p := newProvider(t, s, hierarchical.Options{BranchKeyID: key.ID})
+				c := esdk.Client{CommitmentPolicy: suite.RequireEncryptAllowDecrypt}
+				plaintext, h, err := c.Decrypt(t.Context(), m.Ciphertext, p, &esdk.DecryptOptions{EncryptionContext: ec})
+				if err != nil {
+					require.Nil(t, plaintext)
+					return err
+				}
+				require.Equal(t, m.Plaintext, plaintext)
+				require.Equal(t, m.Suite, fmt.Sprintf("%04x", uint16(h.Suite)))
+				return nil
+			}
+			key := hierarchical.BranchKey{ID: k.KeyID, Version: k.BranchKeyVersion, Material: k.BranchKey}
+			require.NoError(t, decrypt(key, nil))
+
+			another := key
+			another.ID = strings.Replace(key.ID, "b", "c", 1)
+			require.ErrorIs(t, decrypt(another, nil), keyprovider.ErrNoMatch)
+			another = key
+			another.Version = strings.Replace(key.Version, "e", "d", 1)
+			require.ErrorIs(t, decrypt(another, nil), hierarchical.ErrBranchKeyNotFound)
+			another = key
+			another.Material = bytes.Clone(key.Material)
+			another.Material[31] ^= 1
+			var failure *keyprovider.DecryptError
+			err := decrypt(another, nil)
+			require.ErrorAs(t, err, &failure)
+			require.NotErrorIs(t, err, keyprovider.ErrNoMatch)
+			require.ErrorIs(t, decrypt(key, map[string]string{"more": "value"}), esdk.ErrEncryptionContext)
+		})
+	}
+	require.Equal(t, 11, seen)
 }

@@ -1,18 +1,19 @@
 package vectors
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/esdk-go/esdk/keyprovider"
 )
 
 // Provider returns a provider that decrypts m with those of its raw keys that
-// can decrypt. The test fails if it has none.
+// can decrypt. It demands the required keys. The test fails if m has no such key.
 func (m *Message) Provider(t testing.TB) keyprovider.MasterKeyProvider {
 	t.Helper()
 	var providers []keyprovider.MasterKeyProvider
 	for _, k := range m.MasterKeys {
-		if k.Type == "raw" && k.CanDecrypt {
+		if strings.HasPrefix(k.Type, "raw") && k.CanDecrypt {
 			providers = append(providers, k.Provider(t))
 		}
 	}
@@ -20,6 +21,9 @@ func (m *Message) Provider(t testing.TB) keyprovider.MasterKeyProvider {
 		t.Fatalf("%s has no raw key that can decrypt", m.Name)
 	}
 	p, err := keyprovider.Multi(providers[0], providers[1:]...)
+	if err == nil && m.Required != nil {
+		p, err = keyprovider.RequireContext(p, m.Required...)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +35,11 @@ func (k *MasterKey) Provider(t testing.TB) keyprovider.MasterKeyProvider {
 	t.Helper()
 	var p keyprovider.MasterKeyProvider
 	var err error
-	switch k.Algorithm {
+	switch k.Algorithm + k.Schema {
+	case "static":
+		p, err = keyprovider.NewRawECDHStatic(k.Sender.Private, k.Recipient.Public)
+	case "discovery":
+		p, err = keyprovider.NewRawECDHDiscovery(k.Recipient.Private)
 	case "aes":
 		p, err = keyprovider.NewRawAES(k.ProviderID, k.KeyID, k.AES)
 	case "rsa":

@@ -33,17 +33,22 @@ type Message struct {
 	MasterKeys        []MasterKey
 	CMM               string            // "Default" or "RequiredEncryptionContext"
 	EncryptionContext map[string]string // as it was given to encrypt, nil if the manifest does not say
+
+	// Of DafnyMessages only.
+	Suite      string            // four hexadecimal digits
+	Reproduced map[string]string // what decryption is given
+	Required   []string          // the keys that it must be given
 }
 
 // KMS reports whether decrypting the message needs AWS KMS.
 func (m *Message) KMS() bool {
-	return slices.ContainsFunc(m.MasterKeys, func(k MasterKey) bool { return k.Type == "aws-kms" })
+	return slices.ContainsFunc(m.MasterKeys, func(k MasterKey) bool { return strings.HasPrefix(k.Type, "aws-kms") && k.BranchKey == nil })
 }
 
 // A MasterKey is one of the keys that a message is encrypted under.
 type MasterKey struct {
-	Type       string // "raw" or "aws-kms"
-	KeyID      string // the name of a raw key, the ARN of a KMS key
+	Type       string // "raw" or "aws-kms"; of DafnyMessages, the manifest's name of the keyring
+	KeyID      string // the name of a raw key, the ARN of a KMS key, the ID of a branch key
 	CanDecrypt bool
 
 	// Of raw keys only.
@@ -54,6 +59,14 @@ type MasterKey struct {
 	AES         []byte
 	RSAPublic   *rsa.PublicKey  // also of a private key
 	RSAPrivate  *rsa.PrivateKey // nil if the manifest names the public key alone
+
+	// Of DafnyMessages only.
+	Schema            string // of key agreement: "static", or "discovery" by the recipient
+	Sender, Recipient Party
+	BranchKeyVersion  string
+	BranchKey         []byte
+	Region, Partition string // of discovery in AWS KMS
+	Accounts          []string
 }
 
 // A CommitmentMessage is one of the messages, of version 2, that show key

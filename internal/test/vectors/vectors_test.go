@@ -88,6 +88,31 @@ func TestPythonMessages(t *testing.T) {
 	}
 }
 
+func TestDafnyMessages(t *testing.T) {
+	kms, required, types := 0, 0, map[string]int{}
+	for _, m := range vectors.DafnyMessages(t) {
+		require.NotEmpty(t, m.Ciphertext, m.Name)
+		require.Len(t, m.Plaintext, 10240, m.Name)
+		require.NotEmpty(t, m.MasterKeys, m.Name)
+		if len(m.Required) > 0 {
+			required++
+			require.Equal(t, "RequiredEncryptionContext", m.CMM)
+		}
+		types[m.MasterKeys[0].Type]++
+		if m.KMS() {
+			kms++
+			continue
+		}
+		if m.MasterKeys[0].BranchKey == nil {
+			require.NotNil(t, m.Provider(t))
+		}
+	}
+	require.Equal(t, 190, kms)
+	require.Equal(t, 55, required)
+	require.Equal(t, map[string]int{"raw": 187, "raw-ecdh": 99, "aws-kms-hierarchy": 11, "aws-kms": 22, "aws-kms-mrk-aware": 44,
+		"aws-kms-mrk-aware-discovery": 44, "aws-kms-rsa": 14, "aws-kms-ecdh": 66}, types)
+}
+
 func TestCommitmentMessages(t *testing.T) {
 	for _, m := range vectors.Commitment(t) {
 		require.Len(t, m.DataKey, 32, m.Name)
