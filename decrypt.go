@@ -42,7 +42,7 @@ func Decrypt(ctx context.Context, ciphertext []byte, p keyprovider.MasterKeyProv
 // Decrypt is like the function [Decrypt], with the Client's settings.
 func (c *Client) Decrypt(ctx context.Context, ciphertext []byte, p keyprovider.MasterKeyProvider, opts *DecryptOptions) (plaintext []byte, header *format.Header, err error) {
 	rest := bytes.NewReader(ciphertext)
-	m, err := c.open(ctx, rest, p, opts)
+	m, err := c.open(ctx, rest, p, opts, false)
 	if err == nil {
 		plaintext, err = m.plaintext(ciphertext[len(ciphertext)-rest.Len():], int64(len(ciphertext)))
 	}
@@ -57,17 +57,17 @@ type opening struct {
 	*frame.Opener
 	header          *format.Header
 	verificationKey *ecdsa.PublicKey // nil if the suite does not sign
-	digest          hash.Hash        // of all that is signed, so far; nil likewise
+	digest          hash.Hash        // of all that is signed, so far; nil if no signature is to be verified
 }
 
 // open reads a message's header from r, and no more, gets the materials for it
-// and verifies it.
-func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyProvider, opts *DecryptOptions) (*opening, error) {
+// and verifies it. If it is for random access, other things are allowed.
+func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyProvider, opts *DecryptOptions, randomAccess bool) (*opening, error) {
 	client, err := c.settings()
 	if err != nil {
 		return nil, err
 	}
-	o, err := opts.settings()
+	o, err := opts.settings(randomAccess)
 	if err != nil {
 		return nil, err
 	}
@@ -84,6 +84,9 @@ func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyP
 	}
 	if o.Signature == RejectSigned && h.Suite.Signing() {
 		return nil, fmt.Errorf("%w with %v, and DecryptOptions.Signature is RejectSigned", ErrSignedMessage, h.Suite)
+	}
+	if randomAccess && h.ContentType == format.Unframed {
+		return nil, ErrUnframed
 	}
 	if err := checkFrameLength(int64(h.FrameLength), o.MaxFrameLength); err != nil {
 		return nil, err
@@ -198,7 +201,7 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 	h.OpenedBy = entryOf(h, materials.OpenedBy)
 
 	m := &opening{header: h, verificationKey: materials.VerificationKey}
-	if h.Suite.Signing() {
+	if h.Suite.Signing() && o.Signature != IgnoreSignature {
 		m.digest = h.Suite.SignatureHash().New()
 		m.digest.Write(raw)
 	}

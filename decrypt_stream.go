@@ -59,24 +59,12 @@ func (c *Client) NewDecryptReader(ctx context.Context, r io.Reader, p keyprovide
 		return nil, prefixed(errors.New("nil io.Reader"))
 	}
 	d := &DecryptReader{redacted: named("DecryptReader"), state: state{made: true}, r: source{r: r}}
-	m, err := c.open(ctx, headerSource{d}, p, opts)
+	m, err := c.open(ctx, headerSource{&d.r, &d.in, smallChunk}, p, opts, false)
 	if err != nil {
 		return nil, prefixed(err)
 	}
 	d.m = m
 	return d, nil
-}
-
-// headerSource lets a header be read through the DecryptReader's buffer.
-type headerSource struct{ d *DecryptReader }
-
-func (s headerSource) Read(p []byte) (int, error) {
-	if err := s.d.r.readAtLeast(&s.d.in, 1, smallChunk, noFlush); err != nil {
-		return 0, err
-	}
-	n := copy(p, s.d.in.Bytes())
-	s.d.in.Discard(n)
-	return n, nil
 }
 
 // Header returns the header of the message. Its encryption context is authentic,

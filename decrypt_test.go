@@ -94,7 +94,7 @@ func TestCarelessDecryption(t *testing.T) {
 		"negative frame limit":      {ctx: bg, p: p, opts: esdk.DecryptOptions{MaxFrameLength: -1}, says: "MaxFrameLength: -1"},
 		"frame over the limit":      {ctx: bg, p: p, opts: esdk.DecryptOptions{MaxFrameLength: 4095}, is: esdk.ErrFrameTooLong, says: "4096"},
 		"body over the limit":       {ctx: bg, p: p, message: unframed, opts: esdk.DecryptOptions{MaxFrameLength: 99}, is: esdk.ErrFrameTooLong, says: "100"},
-		"unknown signature policy":  {ctx: bg, p: p, opts: esdk.DecryptOptions{Signature: esdk.RejectSigned + 1}, says: "unknown signature policy 2"},
+		"unknown signature policy":  {ctx: bg, p: p, opts: esdk.DecryptOptions{Signature: esdk.IgnoreSignature + 1}, says: "unknown signature policy 3"},
 		"negative signature policy": {ctx: bg, p: p, opts: esdk.DecryptOptions{Signature: -1}, says: "unknown signature policy -1"},
 		"signed, rejected":          {ctx: bg, p: p, opts: esdk.DecryptOptions{Signature: esdk.RejectSigned}, is: esdk.ErrSignedMessage},
 		"not committed":             {ctx: bg, p: p, message: uncommitted, is: esdk.ErrCommitmentPolicy},

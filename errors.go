@@ -43,6 +43,9 @@ var (
 	// ErrPlaintextTooLong: there is more plaintext than
 	// EncryptOptions.MaxPlaintextLength, or than a message can hold.
 	ErrPlaintextTooLong = frame.ErrTooLong
+	// ErrUnframed: the message is one block, of which no part can be decrypted
+	// alone. Decrypt and DecryptReader read it.
+	ErrUnframed = errors.New("an unframed message has no random access")
 	// ErrUnverified: a DecryptReader was closed before the end of the message.
 	ErrUnverified = errors.New("the message was not read to its verified end")
 	// ErrClosed: the reader or writer is closed.

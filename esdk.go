@@ -4,7 +4,8 @@
 //
 // [Encrypt] and [Decrypt] work on byte slices. [NewEncryptReader],
 // [NewEncryptWriter] and [NewDecryptReader] work on streams of any length and
-// need a few MiB of memory. Keys come from a [keyprovider.MasterKeyProvider],
+// need a few MiB of memory. [NewDecryptReaderAt] decrypts any range of a message
+// and reads no more of it than that needs. Keys come from a [keyprovider.MasterKeyProvider],
 // which other SDKs call a keyring: AWS KMS keys from package kms, raw AES, RSA
 // and ECDH keys from package keyprovider, or a provider of your own.
 //
@@ -165,19 +166,26 @@ type DecryptOptions struct {
 }
 
 // A SignaturePolicy says what decryption does with messages that are signed.
-// Unsigned messages are decrypted under either policy. Any value but the
+// Unsigned messages are decrypted under each policy. Any value but the
 // constants is an error.
 type SignaturePolicy int
 
 const (
 	// VerifySignature verifies the signature: Decrypt before it returns
-	// anything, a DecryptReader before it releases the last frame.
+	// anything, a DecryptReader before it releases the last frame,
+	// NewDecryptReaderAt before it returns, for which it reads the whole message.
 	VerifySignature SignaturePolicy = iota
 	// RejectSigned fails with ErrSignedMessage right after the header of a
 	// signed message, before any key is used. No signature can fail later then:
 	// use it where plaintext is acted on as it arrives, and write such messages
 	// with suite.AES256GCMHKDFSHA512CommitKey.
 	RejectSigned
+	// IgnoreSignature is for NewDecryptReaderAt alone; for other operations it is
+	// an error. The signature of a signed message is not verified, so that the
+	// message need not be read as a whole. Each byte is still authenticated under
+	// the data key: it was written by somebody who had that key, which includes
+	// everybody who can decrypt the message.
+	IgnoreSignature
 )
 
 // String returns the name of the constant.
@@ -187,6 +195,8 @@ func (p SignaturePolicy) String() string {
 		return "VerifySignature"
 	case RejectSigned:
 		return "RejectSigned"
+	case IgnoreSignature:
+		return "IgnoreSignature"
 	}
 	return fmt.Sprintf("signature policy %d", int(p))
 }
@@ -255,7 +265,7 @@ func (o *EncryptOptions) settings(policy suite.CommitmentPolicy, stream bool) (E
 const maxFrameInt = math.MaxInt - 64
 
 // settings checks the options, which may be nil.
-func (o *DecryptOptions) settings() (DecryptOptions, error) {
+func (o *DecryptOptions) settings(randomAccess bool) (DecryptOptions, error) {
 	var s DecryptOptions
 	if o != nil {
 		s = *o
@@ -263,7 +273,13 @@ func (o *DecryptOptions) settings() (DecryptOptions, error) {
 	if s.MaxFrameLength < 0 {
 		return s, fmt.Errorf("negative MaxFrameLength: %d", s.MaxFrameLength)
 	}
-	if s.Signature != VerifySignature && s.Signature != RejectSigned {
+	switch s.Signature {
+	case VerifySignature, RejectSigned:
+	case IgnoreSignature:
+		if !randomAccess {
+			return s, fmt.Errorf("DecryptOptions.Signature is %v, which only NewDecryptReaderAt allows", s.Signature)
+		}
+	default:
 		return s, fmt.Errorf("unknown %v", s.Signature)
 	}
 	if _, err := format.AppendEncryptionContext(nil, s.EncryptionContext); err != nil {

@@ -50,6 +50,23 @@ func (s *source) readAtLeast(w *frame.Window, n, limit int, flush func() error) 
 	return nil
 }
 
+// A headerSource lets a header be read from r by way of in, where what was read
+// beyond it stays. It asks r for up to limit bytes at a time.
+type headerSource struct {
+	r     *source
+	in    *frame.Window
+	limit int
+}
+
+func (s headerSource) Read(p []byte) (int, error) {
+	if err := s.r.readAtLeast(s.in, 1, s.limit, noFlush); err != nil {
+		return 0, err
+	}
+	n := copy(p, s.in.Bytes())
+	s.in.Discard(n)
+	return n, nil
+}
+
 // noFlush is for reading while nothing waits to be written.
 func noFlush() error { return nil }
 

@@ -1,6 +1,7 @@
 package format
 
 import (
+	"errors"
 	"fmt"
 	"math"
 )
@@ -94,4 +95,42 @@ func (h *Header) PlaintextLength(messageLength int64) (int64, error) {
 		rest = length // a signature of another length moved the end of the last frame
 	}
 	return regular*length + rest, nil
+}
+
+// MessageRange returns the bytes [start, end) of the message that has this header
+// which hold the length bytes of plaintext from offset on: whole frames. They are
+// what esdk.DecryptReaderAt.ReadAt reads for that range, so that one ranged request,
+// such as "Range: bytes=start-(end-1)" of HTTP, can fetch them ahead. If length is
+// 0, they are none.
+//
+// end always includes the 8 bytes by which the final frame is longer than the
+// others, as MessageRange does not know which one that is. So end may be past
+// the end of the message, and start if offset is past that of the plaintext.
+//
+// MessageRange fails if the message is unframed, for then no part can be
+// decrypted alone; if offset or length is negative; and if the format cannot hold
+// that much.
+func (h *Header) MessageRange(offset, length int64) (start, end int64, err error) {
+	if _, err := h.outside(); err != nil {
+		return 0, 0, err
+	}
+	switch {
+	case h.ContentType == Unframed:
+		return 0, 0, errors.New("format: an unframed message has no ranges")
+	case offset < 0 || length < 0:
+		return 0, 0, fmt.Errorf("format: negative range: %d bytes from %d on", length, offset)
+	case offset > math.MaxInt64-length:
+		return 0, 0, fmt.Errorf("format: range of %d bytes from %d on is too long", length, offset)
+	}
+	f, header := int64(h.FrameLength), int64(len(h.raw))
+	first, last := offset/f, (offset+max(length, 1)-1)/f
+	const longer = FinalFrameOverhead - FrameOverhead
+	if last >= MaxFrames || last+1 > (math.MaxInt64-longer-header)/(f+FrameOverhead) {
+		return 0, 0, fmt.Errorf("format: a message of frame length %d cannot have %d bytes from %d on", h.FrameLength, length, offset)
+	}
+	start = header + first*(f+FrameOverhead)
+	if length == 0 {
+		return start, start, nil
+	}
+	return start, header + (last+1)*(f+FrameOverhead) + longer, nil
 }

@@ -207,3 +207,61 @@ func TestLengthsOfAHeaderWithChangedFieldsDoNotPanic(t *testing.T) {
 	_, err = h.PlaintextLength(1000)
 	require.ErrorIs(t, err, format.ErrMalformed)
 }
+
+func TestMessageRangesByHand(t *testing.T) {
+	const v2 = version2Size
+	for _, test := range []struct {
+		frameLength    uint32
+		offset, length int64
+		start, end     int64
+	}{
+		{256, 0, 0, v2, v2},
+		{256, 0, 1, v2, v2 + 288 + 8},
+		{256, 0, 256, v2, v2 + 288 + 8},
+		{256, 0, 257, v2, v2 + 2*288 + 8},
+		{256, 255, 1, v2, v2 + 288 + 8},
+		{256, 255, 2, v2, v2 + 2*288 + 8},
+		{256, 256, 0, v2 + 288, v2 + 288},
+		{256, 256, 1, v2 + 288, v2 + 2*288 + 8},
+		{256, 1000, 1000, v2 + 3*288, v2 + 8*288 + 8},
+		{1, 5, 3, v2 + 5*33, v2 + 8*33 + 8},
+		{1, 1<<32 - 2, 1, v2 + (1<<32-2)*33, v2 + (1<<32-1)*33 + 8},
+		{1 << 30, 1<<62 - 1<<31 - 1, 1, v2 + (1<<32-3)*(1<<30+32), v2 + (1<<32-2)*(1<<30+32) + 8},
+		{math.MaxUint32, math.MaxUint32, 1, v2 + math.MaxUint32 + 32, v2 + 2*(math.MaxUint32+32) + 8},
+	} {
+		for _, id := range []suite.ID{suite.AES256GCMHKDFSHA512CommitKey, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384} {
+			start, end, err := header(t, id, test.frameLength).MessageRange(test.offset, test.length)
+			require.NoError(t, err)
+			require.Equal(t, test.start, start, "%+v", test)
+			require.Equal(t, test.end, end, "%+v", test)
+		}
+	}
+}
+
+// A range that no message can have is an error, and never a wrong number.
+func TestMessageRangeRefuses(t *testing.T) {
+	id := suite.AES256GCMHKDFSHA512CommitKey
+	for _, test := range []struct {
+		frameLength    uint32
+		offset, length int64
+		says           string
+	}{
+		{0, 0, 1, "unframed"},
+		{10, -1, 1, "negative"},
+		{10, 1, -1, "negative"},
+		{10, math.MinInt64, math.MinInt64, "negative"},
+		{10, math.MaxInt64, 1, "too long"},
+		{math.MaxUint32, 1, math.MaxInt64, "too long"},
+		{1, 1<<32 - 1, 1, "cannot have"},
+		{1, 0, 1 << 32, "cannot have"},
+		{10, math.MaxInt64, 0, "cannot have"},
+		{math.MaxUint32, 0, math.MaxInt64, "cannot have"},
+	} {
+		start, end, err := header(t, id, test.frameLength).MessageRange(test.offset, test.length)
+		require.ErrorContains(t, err, test.says, "%+v", test)
+		require.Zero(t, start)
+		require.Zero(t, end)
+	}
+	_, _, err := new(format.Header).MessageRange(0, 1)
+	require.ErrorIs(t, err, format.ErrMalformed)
+}

@@ -36,7 +36,10 @@
 // DecryptReader.WriteTo is the way back: it reads frames into its Window, Pump
 // takes a batch of them, a helper opens it, and the sink gets the plaintext.
 //
-// Encrypt, Decrypt and the Read methods have memory for the output already.
+// DecryptReaderAt keeps an Opener for each of the calls that are under way, which
+// goes to the frames of the call with [Opener.Seek].
+//
+// Encrypt, Decrypt, the Read methods and ReadAt have memory for the output already.
 // They call Frames, where the slots point into that memory and there is no sink.
 //
 // The final frame and an unframed body never go into a slot. They are for the

@@ -18,7 +18,8 @@ const headerSize = format.FinalFrameOverhead - suite.TagSize
 // use, and of no use after an error.
 type Opener struct {
 	body
-	offset int64 // of the body, or after Last of what follows it, in the message
+	offset int64 // of the body in the message
+	past   int   // what Last has opened, in bytes
 }
 
 // NewOpener returns an Opener at the start of a body, which stands at offset
@@ -30,7 +31,13 @@ func NewOpener(c Config, offset int64) *Opener {
 }
 
 // Offset returns where in the message the bytes stand that are due.
-func (o *Opener) Offset() int64 { return o.offset + int64(o.next-1)*int64(o.stride()) }
+func (o *Opener) Offset() int64 {
+	return o.offset + int64(o.next-1)*int64(o.stride()) + int64(o.past)
+}
+
+// Seek moves the Opener to the frame with that sequence number. If there is a
+// Digest, it must get the frames in between from elsewhere.
+func (o *Opener) Seek(sequence uint32) { o.next, o.due, o.past = sequence, sequence, 0 }
 
 // A Part is a frame, or an unframed body, as its header describes it.
 type Part struct {
@@ -176,6 +183,6 @@ func (o *Opener) Last(dst, src []byte, p Part) (out []byte, used int, err error)
 	if err != nil {
 		return nil, 0, fmt.Errorf("%s: %w", o.field(o.next), ErrAuthentication)
 	}
-	o.offset += int64(p.Size)
+	o.past = p.Size
 	return out, p.Size, nil
 }

@@ -1,0 +1,455 @@
+package esdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/frame"
+	"github.com/esdk-go/esdk/keyprovider"
+)
+
+// A DecryptReaderAt decrypts any part of a framed message. [NewDecryptReaderAt]
+// makes it. Use [io.NewSectionReader] to read or seek in the plaintext, or to
+// serve it with net/http.ServeContent. It is safe for concurrent use if its source
+// is. It has no Close method and never closes its source.
+//
+// Each byte that ReadAt returns was authenticated under the message's data key,
+// together with its place in the plaintext. What that does not show is
+// that the rest of the message is still as it was: if somebody who has the data
+// key, as every reader of the message does, rewrites the source later, ReadAt
+// may return the new bytes, also after NewDecryptReaderAt has verified the signature.
+type DecryptReaderAt struct {
+	redacted
+	source sourceAt
+	header *format.Header
+	frames frame.Config // of every Opener
+	body   int64        // where in the message the frames begin
+	final  int64        // index of the final frame, which is the number of regular ones
+	length int          // of the final frame's plaintext, in bytes
+
+	mu   sync.Mutex
+	idle []*cursor // the last one was used last
+}
+
+// NewDecryptReaderAt opens the message that r has in its first size bytes, which
+// must be the exact length of the message. It reads the message's header, calls p
+// with ctx for the data key, verifies the header, and then reads and decrypts the
+// message's last frame, which authenticates the number of frames and the length
+// of the plaintext. Each of these takes one call of r, or a few if the header has
+// more than 4 KiB. It uses the zero [Client].
+//
+// If the message is signed, DecryptOptions.Signature decides what happens. With
+// VerifySignature, the default, NewDecryptReaderAt reads the whole message once to
+// verify the signature. With IgnoreSignature it does not look at the signature.
+// RejectSigned refuses the message.
+//
+// It fails with [ErrUnframed] if the message has no frames, and with an error that
+// wraps [io.ErrUnexpectedEOF] if the message is cut short. If bytes follow the
+// message, it fails with [ErrTrailingData] where it sees that, and else with another
+// error, as it looks for the last frame in the wrong place. ctx is not kept: it
+// does not end later calls of ReadAt.
+//
+// A frame is the least that ReadAt decrypts, and NewDecryptReaderAt holds one in
+// memory: see DecryptOptions.MaxFrameLength. Messages that are read in small
+// parts are best written with a FrameLength of 4 KiB, which is the default, or of
+// up to 64 KiB.
+//
+// It follows the specification's [decrypt].
+//
+// [decrypt]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/client-apis/decrypt.md
+func NewDecryptReaderAt(ctx context.Context, r io.ReaderAt, size int64, p keyprovider.MasterKeyProvider, opts *DecryptOptions) (*DecryptReaderAt, error) {
+	return defaults.NewDecryptReaderAt(ctx, r, size, p, opts)
+}
+
+// NewDecryptReaderAt is like the function [NewDecryptReaderAt], with the Client's
+// settings.
+func (c *Client) NewDecryptReaderAt(ctx context.Context, r io.ReaderAt, size int64, p keyprovider.MasterKeyProvider, opts *DecryptOptions) (*DecryptReaderAt, error) {
+	d, err := c.openAt(ctx, r, size, p, opts)
+	if err != nil {
+		return nil, prefixed(err)
+	}
+	return d, nil
+}
+
+func (c *Client) openAt(ctx context.Context, r io.ReaderAt, size int64, p keyprovider.MasterKeyProvider, opts *DecryptOptions) (*DecryptReaderAt, error) {
+	switch {
+	case r == nil:
+		return nil, errors.New("nil io.ReaderAt")
+	case size < 0:
+		return nil, fmt.Errorf("negative message size: %d", size)
+	}
+	d := &DecryptReaderAt{redacted: named("DecryptReaderAt"), source: sourceAt{r}}
+	var in frame.Window
+	start := source{r: io.NewSectionReader(d.source, 0, size)}
+	m, err := c.open(ctx, headerSource{&start, &in, largeChunk}, p, opts, true)
+	if err != nil {
+		return nil, err
+	}
+	d.header, d.frames, d.body = m.header, m.Config, m.Offset()
+	d.frames.Digest = nil
+	if err := d.openEnd(ctx, m, size, in.Bytes()); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// openEnd opens the final frame, which says how long the message is, and
+// verifies the signature. known is what has been read behind the header.
+//
+// The footer of a signed message varies in length, so that the place of the final
+// frame cannot be worked out from size. It can for a frame which is the final one,
+// or one of a few regular ones before it, and these say that they are.
+func (d *DecryptReaderAt) openEnd(ctx context.Context, m *opening, size int64, known []byte) error {
+	signed := d.header.Suite.Signing()
+	most := int64(d.frames.FrameLength) + format.FinalFrameOverhead
+	if signed {
+		most += 2 + int64(d.header.Suite.SignatureSize()) + 1 // DER has at most one byte more than that
+	}
+	index := max(0, (size-d.body-most+d.stride()-1)/d.stride())
+	if index >= format.MaxFrames {
+		return fmt.Errorf("%w: %d bytes are more than the frames of %d bytes can be", format.ErrMalformed, size, d.frames.FrameLength)
+	}
+	at := d.place(index)
+	if size-at > math.MaxInt {
+		return fmt.Errorf("%w: the last %d bytes of the message are needed at once", ErrFrameTooLong, size-at)
+	}
+	cur := d.newCursor()
+	cur.in = make([]byte, size-at)
+	if d.body+int64(len(known)) == size {
+		copy(cur.in, known[at-d.body:])
+	} else if err := d.read(ctx, cur.in, at); err != nil {
+		return err
+	}
+
+	end, rest, err := d.openFinal(cur, index)
+	if err != nil {
+		return fmt.Errorf("end of the message of %d bytes: %w", size, err)
+	}
+	var signature []byte
+	if signed {
+		m.Opener = cur.opener // it is where the footer begins
+		footer := 0
+		if signature, footer, err = m.footer(rest); err != nil {
+			return err
+		}
+		rest = rest[footer:]
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("%w: %d", ErrTrailingData, len(rest))
+	}
+	if m.digest != nil {
+		if err := d.hash(ctx, m.digest, d.body, at); err != nil {
+			return err
+		}
+		m.digest.Write(cur.in[:end])
+		if err := m.verify(signature); err != nil {
+			return err
+		}
+	}
+	d.release(cur)
+	return nil
+}
+
+// openFinal opens the final frame, which is that of this index or follows it
+// within cur.in. It returns where the frame ends there, and what follows.
+func (d *DecryptReaderAt) openFinal(cur *cursor, index int64) (end int, rest []byte, err error) {
+	for rest = cur.in; ; rest, index = rest[d.stride():], index+1 {
+		cur.opener.Seek(uint32(index + 1))
+		part, err := cur.opener.Next(rest)
+		switch {
+		case err != nil:
+			return 0, nil, err
+		case part.Last:
+			var used int
+			if cur.plaintext, used, err = cur.opener.Last(nil, rest, part); err != nil {
+				return 0, nil, err
+			}
+			rest = rest[used:]
+			cur.frame, d.final, d.length = index, index, part.Length
+			return len(cur.in) - len(rest), rest, nil
+		case len(rest) < part.Size:
+			return 0, nil, cur.opener.Truncated(len(rest))
+		}
+	}
+}
+
+// hash adds what the source has in [from, to) to the digest. If it may use two
+// goroutines, it reads while the last piece is being hashed.
+func (d *DecryptReaderAt) hash(ctx context.Context, digest hash.Hash, from, to int64) error {
+	if d.frames.Workers == 1 || to-from <= pieceSize/2 {
+		buf := make([]byte, min(pieceSize, to-from))
+		for from < to {
+			b := buf[:min(pieceSize, to-from)]
+			if err := d.read(ctx, b, from); err != nil {
+				return err
+			}
+			digest.Write(b)
+			from += int64(len(b))
+		}
+		return nil
+	}
+	const half = pieceSize / 2
+	free, work := make(chan []byte, 2), make(chan []byte, 2)
+	free <- make([]byte, half)
+	free <- make([]byte, half)
+	var hashing sync.WaitGroup
+	hashing.Go(func() {
+		for b := range work {
+			digest.Write(b)
+			free <- b[:half]
+		}
+	})
+	defer hashing.Wait()
+	defer close(work) // also if the source panics
+	for from < to {
+		b := (<-free)[:min(half, to-from)]
+		if err := d.read(ctx, b, from); err != nil {
+			return err
+		}
+		work <- b
+		from += int64(len(b))
+	}
+	return nil
+}
+
+// read fills b from the source, unless ctx is done.
+func (d *DecryptReaderAt) read(ctx context.Context, b []byte, off int64) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if _, err := d.source.ReadAt(b, off); err != nil {
+		return fmt.Errorf("read: %w", err)
+	}
+	return nil
+}
+
+func (d *DecryptReaderAt) stride() int64 { return int64(d.frames.FrameLength) + format.FrameOverhead }
+
+// place returns where in the message the frame of that index begins.
+func (d *DecryptReaderAt) place(index int64) int64 { return d.body + index*d.stride() }
+
+// Header returns the header of the message. Its encryption context is authentic.
+func (d *DecryptReaderAt) Header() *format.Header { return d.header }
+
+// Size returns the length of the plaintext in bytes. It is authentic.
+func (d *DecryptReaderAt) Size() int64 {
+	return d.final*int64(d.frames.FrameLength) + int64(d.length)
+}
+
+// ReadAt decrypts the len(p) bytes of the plaintext that begin at off. It follows
+// the contract of [io.ReaderAt]: if there are fewer bytes, it returns those and
+// io.EOF, as it does at Size. An off that is negative or over Size is another error.
+//
+// It reads the frames that hold the bytes and nothing else: one call of the source
+// for each 3.5 MiB, in order and on the caller's goroutine, with memory of its own, which
+// has no more bytes than these frames. Large reads are decrypted by several
+// goroutines. The frame that was used last is kept, so that small reads in a row
+// decrypt it once.
+//
+// If a frame is not authentic, or the source fails, n counts the bytes before that
+// place and the rest of p is zero. Such an error is not sticky: ReadAt can be
+// called again.
+func (d *DecryptReaderAt) ReadAt(p []byte, off int64) (n int, err error) {
+	size := d.Size()
+	switch {
+	case d.header == nil:
+		err = errors.New("the DecryptReaderAt was not made by its constructor")
+	case off < 0 || off > size:
+		err = fmt.Errorf("offset %d in a plaintext of %d bytes", off, size)
+	case int64(len(p)) > size-off:
+		if n, err = d.readAt(p[:size-off], off); err == nil {
+			return n, io.EOF
+		}
+	default:
+		n, err = d.readAt(p, off)
+	}
+	if err != nil {
+		clear(p[n:])
+		err = prefixed(err)
+	}
+	return n, err
+}
+
+// pieceSize is how many bytes of the message are read at a time, unless a frame is
+// longer.
+const pieceSize = 7 << 19
+
+// readAt is ReadAt for a p within the plaintext.
+func (d *DecryptReaderAt) readAt(p []byte, off int64) (n int, err error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	f := int64(d.frames.FrameLength)
+	last := (off + int64(len(p)) - 1) / f
+	cur := d.cursor(off / f)
+	for n < len(p) {
+		index := (off + int64(n)) / f
+		skip := int((off + int64(n)) % f)
+		if cur.frame == index {
+			n += copy(p[n:], cur.plaintext[skip:])
+			continue
+		}
+		count := min(last-index+1, int64(cur.opener.Fit(pieceSize)))
+		at, end := d.place(index), d.place(index+count)
+		if index+count > d.final {
+			end = d.place(d.final) + format.FinalFrameOverhead + int64(d.length)
+		}
+		if int64(cap(cur.in)) < end-at {
+			cur.in = make([]byte, end-at) // cleared: the source may claim what it did not write
+		}
+		got, sourceErr := d.source.ReadAt(cur.in[:end-at], at)
+		opened, err := d.open(cur, p[n:], cur.in[:got], index, skip)
+		n += opened
+		if err == nil && sourceErr != nil { // so that a frame is missing
+			err = fmt.Errorf("read: %w", sourceErr)
+		}
+		if err != nil {
+			return n, err // an Opener is of no use after an error: cur is dropped
+		}
+	}
+	d.release(cur)
+	return n, nil
+}
+
+// open decrypts the frames in, the first of which has that index, to p, and
+// returns how many bytes it wrote there: as many as fit, without the first skip
+// ones. It ends where the next frame is not there as a whole.
+func (d *DecryptReaderAt) open(cur *cursor, p, in []byte, index int64, skip int) (n int, err error) {
+	f, stride := d.frames.FrameLength, int(d.stride())
+	cur.opener.Seek(uint32(index + 1))
+	for used := 0; n < len(p); in = in[used:] {
+		var out []byte
+		switch {
+		case index == d.final && len(in) < format.FinalFrameOverhead+d.length, index < d.final && len(in) < stride:
+			return n, nil
+		case index < d.final && skip == 0 && len(p)-n >= f:
+			most := int(min(int64((len(p)-n)/f), d.final-index))
+			out, used, err = cur.opener.Frames(p[n:n:n+most*f], in)
+			n += len(out)
+			index += int64(used / stride)
+		default:
+			cur.frame = none
+			if index == d.final {
+				out, used, err = d.openLast(cur, in)
+			} else {
+				if cap(cur.plaintext) < f {
+					cur.plaintext = make([]byte, f)
+				}
+				out, used, err = cur.opener.Frames(cur.plaintext[:0:f], in)
+			}
+			if err == nil && used > 0 {
+				cur.plaintext, cur.frame = out, index
+				n += copy(p[n:], out[skip:])
+				skip = 0
+				index++
+			}
+		}
+		if err == nil && used == 0 {
+			err = d.notDue(cur, in)
+		}
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// openLast opens the final frame. If another frame is there, used is 0.
+func (d *DecryptReaderAt) openLast(cur *cursor, in []byte) (out []byte, used int, err error) {
+	part, err := cur.opener.Next(in)
+	if err != nil || !part.Last || part.Length != d.length {
+		return nil, 0, err
+	}
+	return cur.opener.Last(cur.plaintext[:0], in, part)
+}
+
+// notDue returns the error for a frame that is not the one which was at its
+// place when the message was opened.
+func (d *DecryptReaderAt) notDue(cur *cursor, in []byte) error {
+	if _, err := cur.opener.Next(in); err != nil {
+		return err
+	}
+	return &format.ParseError{Offset: cur.opener.Offset(), Field: "frame",
+		Err: fmt.Errorf("%w: the end of the message is not where it was", format.ErrMalformed)}
+}
+
+// A cursor is what one call of ReadAt needs for itself. It is kept from call to
+// call for its memory and its frame.
+type cursor struct {
+	opener    *frame.Opener
+	in        []byte // memory for what is read from the source
+	plaintext []byte // of the frame that was used last
+	frame     int64  // index of that frame, or none
+}
+
+const none = -1
+
+func (d *DecryptReaderAt) newCursor() *cursor {
+	return &cursor{opener: frame.NewOpener(d.frames, d.body), frame: none}
+}
+
+func (c *cursor) size() int { return cap(c.in) + cap(c.plaintext) }
+
+// maxIdle is how many cursors are kept, at most. Together they have pieceSize bytes
+// or are one.
+const maxIdle = 16
+
+// cursor returns a cursor that nobody else uses: the one with the frame of this
+// index, or else the one that was not used for the longest time.
+func (d *DecryptReaderAt) cursor(index int64) *cursor {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.idle) == 0 {
+		return d.newCursor()
+	}
+	take := len(d.idle) - 1
+	for take > 0 && d.idle[take].frame != index {
+		take--
+	}
+	cur := d.idle[take]
+	d.idle = slices.Delete(d.idle, take, take+1)
+	return cur
+}
+
+// release keeps a cursor for later calls, at the cost of older ones.
+func (d *DecryptReaderAt) release(cur *cursor) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.idle = append(d.idle, cur)
+	size, keep := 0, 0 // from the last one backwards
+	for keep < len(d.idle) && keep < maxIdle {
+		if size += d.idle[len(d.idle)-1-keep].size(); keep > 0 && size > pieceSize {
+			break
+		}
+		keep++
+	}
+	d.idle = slices.Delete(d.idle, 0, len(d.idle)-keep)
+}
+
+// A sourceAt is an io.ReaderAt that must give what it is asked for: an error is
+// nil if, and only if, all bytes were read, and never passes for the end.
+type sourceAt struct{ r io.ReaderAt }
+
+func (s sourceAt) ReadAt(p []byte, off int64) (int, error) {
+	n, err := s.r.ReadAt(p, off)
+	switch {
+	case n < 0 || n > len(p):
+		return 0, fmt.Errorf("%T.ReadAt returned a count of %d for %d bytes", s.r, n, len(p))
+	case n == len(p):
+		return n, nil
+	case err == nil:
+		return n, fmt.Errorf("%T.ReadAt returned a count of %d for %d bytes and no error", s.r, n, len(p))
+	case err == io.EOF:
+		return n, fmt.Errorf("the source ends at byte %d, before the end of the message: %w", off+int64(n), io.ErrUnexpectedEOF)
+	case errors.Is(err, io.EOF):
+		return n, fmt.Errorf("%w: %v", io.ErrUnexpectedEOF, err)
+	}
+	return n, err
+}
