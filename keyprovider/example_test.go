@@ -5,6 +5,7 @@ import (
 	"crypto/ecdh"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log"
@@ -68,6 +69,46 @@ func ExampleNewRawRSA() {
 
 // A program with the recipient's public key can write messages that only the
 // recipient can read.
+// Amazon Connect encrypts what callers enter, such as card numbers, for the public
+// key that was given to it. The namespace is "AmazonConnect" and the name is the ID
+// that Connect gave to the key.
+func ExampleNewRawRSA_amazonConnect() {
+	const keyID = "10000000-0000-0000-0000-000000000001"
+	private, err := rsa.GenerateKey(rand.Reader, 2048) // or from the PEM file, by crypto/x509
+	if err != nil {
+		log.Fatal(err)
+	}
+	attribute := storedCustomerInput(keyID, &private.PublicKey) // of the contact, in Base64
+
+	reader, err := keyprovider.NewRawRSA("AmazonConnect", keyID, nil, private, keyprovider.OAEPSHA512)
+	if err != nil {
+		log.Fatal(err)
+	}
+	message, err := base64.StdEncoding.DecodeString(attribute)
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Connect is older than key commitment: this policy reads messages with and without.
+	client := esdk.Client{CommitmentPolicy: suite.RequireEncryptAllowDecrypt}
+	input, _, err := client.Decrypt(context.Background(), message, reader, nil)
+	fmt.Printf("%s, %v\n", input, err)
+	// Output: 4111 1111 1111 1111, <nil>
+}
+
+// storedCustomerInput returns what Connect would have written.
+func storedCustomerInput(keyID string, public *rsa.PublicKey) string {
+	writer, err := keyprovider.NewRawRSA("AmazonConnect", keyID, public, nil, keyprovider.OAEPSHA512)
+	if err != nil {
+		log.Fatal(err)
+	}
+	connect := esdk.Client{CommitmentPolicy: suite.ForbidEncryptAllowDecrypt}
+	message, _, err := connect.Encrypt(context.Background(), []byte("4111 1111 1111 1111"), writer, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(message)
+}
+
 func ExampleNewRawECDHEphemeral() {
 	recipient, err := ecdh.P384().GenerateKey(rand.Reader) // or from PEM, by crypto/x509
 	if err != nil {
