@@ -72,19 +72,60 @@ type Reply struct {
 	KeyAgreementAlgorithm string // of DeriveSharedSecret
 }
 
+// A fault is what happens to the calls for a Region. The zero value is none.
+type fault struct {
+	lost  string               // "CutOff" or "Refused": they get no answer; see Call.Error
+	reply *Reply               // what they are answered
+	slow  func() time.Duration // what delays their answers; nil: nothing
+}
+
+// setFault changes the Region's fault.
+func (s *Server) setFault(region string, change func(*fault)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.faults[region]
+	change(&f)
+	s.faults[region] = f
+}
+
 // CutOff makes the Region accept calls and never answer them, as if the network lost what
 // it sends. Calls wait until their clients give up, or until Close.
 func (s *Server) CutOff(region string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.cutOff[region] = true
+	s.setFault(region, func(f *fault) { f.lost = "CutOff" })
 }
 
-// Restore undoes CutOff for the calls that arrive from then on.
+// Refuse makes the Region close the connection of each call at once, without an answer, as
+// if nothing listened there. Clients retry such calls.
+func (s *Server) Refuse(region string) {
+	s.setFault(region, func(f *fault) { f.lost = "Refused" })
+}
+
+// Fail makes the Region answer each call with the reply, such as
+//
+//	Reply{Error: "KMSInternalException", Status: 500}
+//	Reply{Error: "ThrottlingException"}
+//
+// both of which clients retry.
+func (s *Server) Fail(region string, reply Reply) {
+	s.setFault(region, func(f *fault) { f.reply = &reply })
+}
+
+// Slow delays each answer of the Region by what latency returns, in addition to
+// SetLatency. It is called for each call, concurrently, so that it can follow a
+// distribution:
+//
+//	server.Slow("eu-west-1", func() time.Duration {
+//		return time.Duration(rand.ExpFloat64() * float64(20*time.Millisecond))
+//	})
+func (s *Server) Slow(region string, latency func() time.Duration) {
+	s.setFault(region, func(f *fault) { f.slow = latency })
+}
+
+// Restore undoes CutOff, Refuse, Fail and Slow for the calls that arrive from then on.
 func (s *Server) Restore(region string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.cutOff, region)
+	delete(s.faults, region)
 }
 
 // Intercept makes the server call f before it answers a call. If f returns a Reply, the
@@ -115,19 +156,25 @@ func (r *Reply) answer() (*response, error) {
 // there is nobody to answer any more.
 func (s *Server) disturb(ctx context.Context, call Call) (*response, error) {
 	s.mu.Lock()
-	latency, intercept, cutOff := s.latency, s.intercept, s.cutOff[call.Region]
-	throttled := s.throttled > 0 && !cutOff
+	latency, intercept, fault := s.latency, s.intercept, s.faults[call.Region]
+	throttled := s.throttled > 0 && fault.lost == ""
 	if throttled {
 		s.throttled--
 	}
-	if cutOff {
-		call.Error = "CutOff"
+	if fault.lost != "" {
+		call.Error = fault.lost
 		s.calls = append(s.calls, call)
 	}
 	s.mu.Unlock()
-	if cutOff {
+	switch fault.lost {
+	case "CutOff":
 		<-ctx.Done()
 		panic(http.ErrAbortHandler)
+	case "Refused":
+		panic(http.ErrAbortHandler)
+	}
+	if fault.slow != nil {
+		latency += fault.slow()
 	}
 	if latency > 0 {
 		timer := time.NewTimer(latency)
@@ -138,10 +185,12 @@ func (s *Server) disturb(ctx context.Context, call Call) (*response, error) {
 			panic(http.ErrAbortHandler)
 		}
 	}
-	if throttled {
+	switch {
+	case throttled:
 		return nil, exception("ThrottlingException", "too many calls")
-	}
-	if intercept != nil {
+	case fault.reply != nil:
+		return fault.reply.answer()
+	case intercept != nil:
 		if reply := ask(ctx, intercept, call); reply != nil {
 			return reply.answer()
 		}

@@ -15,8 +15,10 @@
 //
 // There are also aliases ([Server.CreateAlias]), replicas ([Server.CreateMultiRegionKey])
 // and faults: disabled keys ([Server.DisableKey]), denied calls ([Server.DenyAccess]),
-// throttling ([Server.Throttle]), latency ([Server.SetLatency]), Regions that do not answer
-// ([Server.CutOff]) and any response of your own ([Server.Intercept]). [Server.Calls]
+// throttling ([Server.Throttle]), latency ([Server.SetLatency]) and any response of your
+// own ([Server.Intercept]). A Region can be down in each way: it does not answer
+// ([Server.CutOff]), closes connections ([Server.Refuse]), answers with errors
+// ([Server.Fail]) or is slow ([Server.Slow]), until [Server.Restore]. [Server.Calls]
 // returns the calls made.
 //
 // A [BranchKeyStore] keeps branch keys in memory, for hierarchical providers.
@@ -54,7 +56,7 @@ type Server struct {
 	denied    map[string][]string
 	throttled int
 	latency   time.Duration
-	cutOff    map[string]bool // by Region
+	faults    map[string]fault // by Region
 	intercept func(context.Context, Call) *Reply
 	calls     []Call
 }
@@ -68,7 +70,7 @@ func NewServer() *Server {
 		keys:    make(map[string]*key),
 		aliases: make(map[string]string),
 		denied:  make(map[string][]string),
-		cutOff:  make(map[string]bool),
+		faults:  make(map[string]fault),
 	}
 	s.http = httptest.NewUnstartedServer(s)
 	s.http.Config.BaseContext = func(net.Listener) context.Context { return ctx }
@@ -76,8 +78,8 @@ func NewServer() *Server {
 	return s
 }
 
-// Close stops the server. Requests that still wait, because of SetLatency, CutOff or
-// Intercept, end without an answer. A second Close does nothing.
+// Close stops the server. Requests that still wait, because of SetLatency, Slow,
+// CutOff or Intercept, end without an answer. A second Close does nothing.
 func (s *Server) Close() {
 	s.end()
 	s.http.Close()
@@ -123,12 +125,12 @@ type Call struct {
 	PublicKey             []byte // of DeriveSharedSecret: DER, SubjectPublicKeyInfo
 
 	// Error is the exception that the server returned; empty: none. For a call that gets no
-	// answer because of CutOff it is "CutOff".
+	// answer it is "CutOff" or "Refused".
 	Error string
 }
 
 // Calls returns the calls answered so far, in the order of their answers. Those that get
-// no answer because of CutOff are added when they arrive.
+// no answer because of CutOff or Refuse are added when they arrive.
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
