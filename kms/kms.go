@@ -137,6 +137,18 @@ type Options struct {
 	// credentials of Config must return when their ctx is done: nothing stops those
 	// that do not. Zero means 10 seconds; negative means that only the caller's ctx ends a call.
 	Timeout time.Duration
+	// Near lists Regions, the nearest first. The providers of [New] and [NewDiscovery]
+	// ask for a message's encrypted data keys in the order of their Regions in Near,
+	// then for the others in the order of the message. Nil means the order of the
+	// message. See Outages in the package documentation.
+	Near []string
+	// HedgeAfter limits how long one slow Region holds up decryption. If a call of a
+	// provider of [New] or [NewDiscovery] has not ended after HedgeAfter, the next
+	// encrypted data key is asked for at the same time, and so on. The first success
+	// wins, and the other calls are canceled. It must be less than Timeout. Set it
+	// above the time that nearly all calls take, such as 200 ms: calls beyond it are
+	// paid for twice. Zero means one call at a time.
+	HedgeAfter time.Duration
 }
 
 // newService checks the options and returns the service that they describe.
@@ -153,13 +165,20 @@ func newService(ctx context.Context, opts *Options) (*service, error) {
 	if slices.Contains(opts.GrantTokens, "") {
 		return nil, errors.New("kms: Options.GrantTokens has an empty token")
 	}
+	timeout := setup.TimeoutOf(opts.Timeout)
+	if err := checkOrder(opts, timeout); err != nil {
+		return nil, fmt.Errorf("kms: %w", err)
+	}
 	s := &service{
 		region:      opts.Region,
 		grantTokens: slices.Clone(opts.GrantTokens),
-		timeout:     setup.TimeoutOf(opts.Timeout),
+		timeout:     timeout,
+		near:        slices.Clone(opts.Near),
+		hedgeAfter:  opts.HedgeAfter,
 		clientFor:   opts.ClientFor,
 		keep:        make(map[string]bool),
 		clients:     make(map[string]*client),
+		outages:     outages{regions: make(map[string]*health)},
 		userAgent:   userAgent(),
 	}
 	if s.clientFor != nil {
@@ -177,6 +196,25 @@ func newService(ctx context.Context, opts *Options) (*service, error) {
 		return awskms.NewFromConfig(cfg, func(o *awskms.Options) { o.Region, o.HTTPClient = region, shared }), nil
 	}
 	return s, nil
+}
+
+// checkOrder checks Near and HedgeAfter.
+func checkOrder(opts *Options, timeout setup.Timeout) error {
+	for i, region := range opts.Near {
+		if !arn.ValidRegion(region) {
+			return fmt.Errorf("Options.Near: %q is not a Region", region)
+		}
+		if slices.Contains(opts.Near[:i], region) {
+			return fmt.Errorf("Options.Near has %s twice", region)
+		}
+	}
+	if opts.HedgeAfter < 0 {
+		return fmt.Errorf("Options.HedgeAfter is negative: %v", opts.HedgeAfter)
+	}
+	if timeout > 0 && opts.HedgeAfter >= time.Duration(timeout) {
+		return fmt.Errorf("Options.HedgeAfter of %v is not less than Options.Timeout of %v, when the call ends", opts.HedgeAfter, time.Duration(timeout))
+	}
+	return nil
 }
 
 // userAgent returns the option of a call that names this library.

@@ -25,12 +25,16 @@ type service struct {
 	region      string // of keys that name none; may be empty
 	grantTokens []string
 	timeout     setup.Timeout
+	near        []string
+	hedgeAfter  time.Duration
 	userAgent   func(*awskms.Options)
 	clientFor   func(ctx context.Context, region string) (API, error)
 	keep        map[string]bool // Regions that keep their clients from the first call on
 
 	mu      sync.Mutex
 	clients map[string]*client // by Region
+
+	outages outages
 }
 
 // client is one Region's client. Calls at the same time share it from the
@@ -219,27 +223,49 @@ func (s *service) decrypt(ctx context.Context, key arn.ARN, req *keyprovider.Req
 	return out.Plaintext, nil
 }
 
-// decryptFirst decrypts the first of keys that can be, for the provider called name.
-// choose returns the key to ask for one that a stored key encrypted, or why
+// decryptFirst decrypts one of keys that can be, for the provider called name: see
+// race. choose returns the key to ask for one that a stored key encrypted, or why
 // there is none.
 func (s *service) decryptFirst(ctx context.Context, name string, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey, choose func(stored arn.ARN) (arn.ARN, error)) (*keyprovider.DataKey, error) {
 	if s == nil {
 		return nil, errors.New("the provider was not made by New or NewDiscovery")
 	}
-	return datakey.Open(ctx, name, keys, func(ctx context.Context, edk *keyprovider.EncryptedDataKey) ([]byte, error) {
+	var entries []*entry
+	var failed provider.Causes
+	for i := range keys {
+		edk := &keys[i]
+		if err := ctx.Err(); err != nil {
+			return nil, provider.Cause(i, edk, 0, err)
+		}
 		if edk.ProviderID != providerID {
-			return nil, nil
+			failed.Pass(edk)
+			continue
 		}
-		stored, err := arn.ParseKey(string(edk.ProviderInfo))
+		key, err := arn.ParseKey(string(edk.ProviderInfo))
+		if err == nil {
+			key, err = choose(key)
+		}
 		if err != nil {
-			return nil, provider.Skip(err)
+			failed.Skip(i, edk, provider.Skip(err))
+			continue
 		}
-		key, err := choose(stored)
-		if err != nil {
-			return nil, provider.Skip(err)
-		}
-		return s.decrypt(ctx, key, req, edk)
-	})
+		entries = append(entries, &entry{index: i, key: key})
+	}
+	byNearness(entries, s.near)
+	r := &race{caller: ctx, keys: keys, left: entries, after: s.hedgeAfter, outages: &s.outages, ask: func(ctx context.Context, e *entry) ([]byte, error) {
+		return s.decrypt(ctx, e.key, req, &keys[e.index])
+	}}
+	winner, plaintext := r.run()
+	if winner != nil {
+		return &keyprovider.DataKey{Plaintext: plaintext, Encrypted: keys[winner.index]}, nil
+	}
+	if err := r.ended(); err != nil {
+		return nil, err
+	}
+	for _, e := range r.asked {
+		failed.Try(e.cause)
+	}
+	return datakey.Of(nil, keyprovider.EncryptedDataKey{}, failed.Failure(name))
 }
 
 // checkDataKey checks a data key that KMS returned.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/esdk-go/esdk/format"
 )
@@ -29,29 +30,29 @@ func (e skipped) Unwrap() error { return e.err }
 // that wraps ctx's and names the entry that it came to; if no data key opens, a
 // *[Failure]. The name is that of the provider, for the error if none matches.
 func Open(ctx context.Context, name string, keys []format.EncryptedDataKey, unwrap Unwrap) (plaintext []byte, edk format.EncryptedDataKey, err error) {
-	var failed causes
+	var failed Causes
 	for i := range keys {
 		if err := ctx.Err(); err != nil {
-			return nil, format.EncryptedDataKey{}, &cause{i, keys[i].ProviderID, err}
+			return nil, format.EncryptedDataKey{}, Cause(i, &keys[i], 0, err)
 		}
 		plaintext, err := unwrap(ctx, &keys[i])
 		if plaintext != nil && err == nil {
 			return plaintext, keys[i], nil
 		}
 		if err == nil {
-			failed.pass(&keys[i])
+			failed.Pass(&keys[i])
 			continue
 		}
 		if _, ok := err.(skipped); ok {
-			failed.skip(i, &keys[i], err)
+			failed.Skip(i, &keys[i], err)
 			continue
 		}
 		if done := ctx.Err(); done != nil {
-			return nil, format.EncryptedDataKey{}, &cause{i, keys[i].ProviderID, Ended(done, err)}
+			return nil, format.EncryptedDataKey{}, Cause(i, &keys[i], 0, Ended(done, err))
 		}
-		failed.try(i, &keys[i], err)
+		failed.Try(Cause(i, &keys[i], 0, err))
 	}
-	return nil, format.EncryptedDataKey{}, failed.of(name)
+	return nil, format.EncryptedDataKey{}, failed.Failure(name)
 }
 
 // A Failure says why no data key could be opened. It is a
@@ -76,8 +77,8 @@ func (e *Failure) Error() string {
 	return b.String()
 }
 
-// causes collects why a provider opened no encrypted data key.
-type causes struct {
+// Causes collects why a provider opened no encrypted data key.
+type Causes struct {
 	tried   []error
 	skipped []error                    // the first maxCauses
 	more    int                        // skipped ones beyond those
@@ -85,22 +86,20 @@ type causes struct {
 	others  int                        // those beyond
 }
 
-// try records that the entry at index i was tried in vain.
-func (c *causes) try(i int, edk *format.EncryptedDataKey, err error) {
-	c.tried = append(c.tried, &cause{i, edk.ProviderID, err})
-}
+// Try records the [Cause] of an entry that was tried in vain.
+func (c *Causes) Try(cause error) { c.tried = append(c.tried, cause) }
 
-// skip records that the entry at index i was not tried.
-func (c *causes) skip(i int, edk *format.EncryptedDataKey, err error) {
+// Skip records that the entry at index i was not tried: err is what [Skip] returns.
+func (c *Causes) Skip(i int, edk *format.EncryptedDataKey, err error) {
 	if len(c.skipped) == maxCauses {
 		c.more++
 		return
 	}
-	c.skipped = append(c.skipped, &cause{i, edk.ProviderID, err})
+	c.skipped = append(c.skipped, Cause(i, edk, 0, err))
 }
 
-// pass records that an entry is another provider's.
-func (c *causes) pass(edk *format.EncryptedDataKey) {
+// Pass records that an entry is another provider's.
+func (c *Causes) Pass(edk *format.EncryptedDataKey) {
 	if len(c.foreign) == maxNamed {
 		c.others++
 		return
@@ -108,10 +107,10 @@ func (c *causes) pass(edk *format.EncryptedDataKey) {
 	c.foreign = append(c.foreign, edk)
 }
 
-// of is the failure of the provider called name. If no entry was tried, it says
+// Failure is that of the provider called name. If no entry was tried, it says
 // what the message has instead; the entries that were skipped have causes of
 // their own.
-func (c *causes) of(name string) *Failure {
+func (c *Causes) Failure(name string) *Failure {
 	all := c.tried
 	if len(all) == 0 {
 		err := fmt.Errorf("%s: %w", name, ErrNoMatch)
@@ -127,16 +126,26 @@ func (c *causes) of(name string) *Failure {
 	return &Failure{all}
 }
 
-// A cause is what happened to one entry. It is put into words when they are
-// asked for: there can be 65,535 of them.
+// Cause returns what happened to the entry at index i, and how long that took,
+// which its text has in milliseconds unless it was less than one.
+func Cause(i int, edk *format.EncryptedDataKey, spent time.Duration, err error) error {
+	return &cause{i, edk.ProviderID, spent, err}
+}
+
+// A cause is put into words when they are asked for: there can be 65,535 of them.
 type cause struct {
 	index      int
 	providerID string
+	spent      time.Duration
 	err        error
 }
 
 func (e *cause) Error() string {
-	return fmt.Sprintf("encrypted data key %d (%.100q): %v", e.index+1, e.providerID, e.err)
+	entry := fmt.Sprintf("encrypted data key %d (%.100q)", e.index+1, e.providerID)
+	if spent := e.spent.Truncate(time.Millisecond); spent > 0 {
+		entry += fmt.Sprintf(" after %v", spent)
+	}
+	return fmt.Sprintf("%s: %v", entry, e.err)
 }
 
 func (e *cause) Unwrap() error { return e.err }
