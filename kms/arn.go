@@ -82,7 +82,7 @@ func (id keyID) encryptedBy(responseKey *string, blob []byte) (keyprovider.Encry
 	default:
 		same = by.ID == id.text
 	}
-	if !same {
+	if !same || by.Region != id.region {
 		return keyprovider.EncryptedDataKey{}, fmt.Errorf("the response is of another key, %v", by)
 	}
 	if len(blob) == 0 {

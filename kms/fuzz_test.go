@@ -171,8 +171,14 @@ func FuzzGenerateResponse(f *testing.F) {
 
 		answers := r.err == nil && !r.empty
 		ofKey := isKeyARN(r.named()) && len(r.blob) > 0
+		if region := "us-east-1"; ofKey { // that of r.options, unless id names another
+			if strings.HasPrefix(id, "arn:") {
+				region = regionOf(id)
+			}
+			ofKey = regionOf(r.named()) == region
+		}
 		switch {
-		case strings.HasPrefix(id, "alias/") || strings.Contains(id, ":alias/") && !isKeyARN(id): // of any key
+		case strings.HasPrefix(id, "alias/") || strings.Contains(id, ":alias/") && !isKeyARN(id): // of any key there
 		case strings.HasPrefix(id, "arn:"):
 			ofKey = ofKey && r.named() == id
 		default:

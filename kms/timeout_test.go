@@ -118,7 +118,7 @@ func TestTheErrorOfACallersContextNamesTheCall(t *testing.T) {
 		require.NoError(t, err)
 		multi, err := keyprovider.Multi(first, strict(t, &kms.Options{Config: s.Config()}, key))
 		require.NoError(t, err)
-		ctx, cancel := context.WithTimeout(t.Context(), short)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*short) // a signing key is made first
 		defer cancel()
 		requireNamed(t, encryptErr(ctx, multi), "Encrypt", key)
 	})
