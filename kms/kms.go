@@ -212,7 +212,7 @@ func checkOrder(opts *Options, timeout setup.Timeout) error {
 		return fmt.Errorf("Options.HedgeAfter is negative: %v", opts.HedgeAfter)
 	}
 	if timeout > 0 && opts.HedgeAfter >= time.Duration(timeout) {
-		return fmt.Errorf("Options.HedgeAfter of %v is not less than Options.Timeout of %v, when the call ends", opts.HedgeAfter, time.Duration(timeout))
+		return fmt.Errorf("Options.HedgeAfter of %v is not less than Options.Timeout of %v, when a call ends anyway", opts.HedgeAfter, time.Duration(timeout))
 	}
 	return nil
 }

@@ -82,7 +82,7 @@ func (o *outages) learn(e *entry, v verdict) {
 	switch {
 	case v == answered:
 		h.answered, h.until = now, time.Time{}
-	case v == failed, v == silent && h.answered.Before(e.begun): // else it was this call alone
+	case v == failed, v == silent && !h.answered.After(e.begun): // else it was this call alone
 		h.until = now.Add(cooldown)
 	}
 }

@@ -1,0 +1,411 @@
+package kms_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
+	"github.com/aws/aws-sdk-go-v2/service/kms/types"
+	"github.com/stretchr/testify/require"
+
+	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/kms"
+)
+
+// A cloud is Regions whose answers to Decrypt a test sets: errors, or none after a
+// time. Tests use it within synctest, where times are exact.
+type cloud struct {
+	mu      sync.Mutex
+	regions map[string]func(context.Context) error // absent: it answers after latency
+	asked   []string                               // Regions, in the order of the calls
+	active  int                                    // calls that have not ended
+}
+
+// latency is that of a Region which is well.
+const latency = 5 * time.Millisecond
+
+// after returns the error after the time, or when ctx is done, which takes a while
+// to be noticed.
+func after(d time.Duration, err error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-time.After(d):
+			return err
+		case <-ctx.Done():
+			time.Sleep(time.Microsecond)
+			return fmt.Errorf("canceled: %w", ctx.Err())
+		}
+	}
+}
+
+// hangs answers to nothing.
+var hangs = after(time.Hour, errors.New("nobody waits for an hour"))
+
+func newCloud() *cloud { return &cloud{regions: make(map[string]func(context.Context) error)} }
+
+func (c *cloud) set(region string, f func(context.Context) error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.regions[region] = f
+}
+
+// calls returns the Regions asked since it was last called.
+func (c *cloud) calls() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	asked := c.asked
+	c.asked = nil
+	return asked
+}
+
+func (c *cloud) clientFor(_ context.Context, region string) (kms.API, error) {
+	return stub{decrypt: func(ctx context.Context, in *awskms.DecryptInput) (*awskms.DecryptOutput, error) {
+		c.mu.Lock()
+		c.asked = append(c.asked, region)
+		c.active++
+		answer := c.regions[region]
+		c.mu.Unlock()
+		defer func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.active--
+		}()
+		if answer == nil {
+			answer = after(latency, nil)
+		}
+		if err := answer(ctx); err != nil {
+			return nil, err
+		}
+		return &awskms.DecryptOutput{KeyId: in.KeyId, Plaintext: bytes.Repeat([]byte{1}, 32)}, nil
+	}}, nil
+}
+
+// Three Regions of one message.
+const (
+	near   = "us-east-1"
+	middle = "eu-west-1"
+	far    = "ap-southeast-2"
+)
+
+// keyIn returns the ARN of a key in the Region.
+func keyIn(region string) string { return strings.Replace(key1, "us-east-1", region, 1) }
+
+// threeKeys is a message's encrypted data keys in three Regions, and a strict provider of
+// these.
+func threeKeys(t *testing.T, c *cloud, opts kms.Options) (*kms.Provider, *keyprovider.EncryptionMaterials) {
+	opts.ClientFor = c.clientFor
+	return strict(t, &opts, keyIn(near), keyIn(middle), keyIn(far)), entries(entryOf(keyIn(near)), entryOf(keyIn(middle)), entryOf(keyIn(far)))
+}
+
+// open decrypts, and returns the Region of the entry that opened, the time it took, and
+// the error. No call may be left.
+func (c *cloud) open(t *testing.T, ctx context.Context, p keyprovider.MasterKeyProvider, m *keyprovider.EncryptionMaterials) (region string, took time.Duration, err error) {
+	t.Helper()
+	began := time.Now()
+	key, err := p.DecryptDataKey(ctx, request(m), m.EncryptedDataKeys)
+	took = time.Since(began)
+	if err != nil {
+		require.Nil(t, key)
+		return "", took, err
+	}
+	require.Equal(t, bytes.Repeat([]byte{1}, 32), key.Plaintext)
+	return regionOf(string(key.Encrypted.ProviderInfo)), took, nil
+}
+
+func TestNearIsTheOrderOfAsking(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ near, want []string }{
+		{nil, []string{near, middle, far}},
+		{[]string{far}, []string{far, near, middle}},
+		{[]string{far, middle, near}, []string{far, middle, near}},
+		{[]string{"sa-east-1", middle}, []string{middle, near, far}},
+	} {
+		c := newCloud()
+		denied := &types.DisabledException{}
+		for _, region := range []string{near, middle, far} {
+			c.set(region, after(0, denied))
+		}
+		p, m := threeKeys(t, c, kms.Options{Near: test.near})
+		d := discovery(t, nil, &kms.Options{Near: test.near, ClientFor: c.clientFor})
+		for _, p := range []keyprovider.MasterKeyProvider{p, d} {
+			failure := refusal(t, p, m)
+			require.Equal(t, test.want, c.calls())
+			require.Len(t, failure.Causes, 3)
+			for i, region := range test.want {
+				at := slices.Index([]string{near, middle, far}, region) + 1
+				require.ErrorContains(t, failure.Causes[i], fmt.Sprintf("encrypted data key %d (", at), "its place in the message")
+				require.ErrorContains(t, failure.Causes[i], region)
+			}
+		}
+	}
+}
+
+// With MultiRegion, the Region that counts is the one that is asked, not the message's.
+func TestNearOfReplicasIsTheRegionThatIsAsked(t *testing.T) {
+	t.Parallel()
+	c := newCloud()
+	m := entries(entryOf(key1), entryOf(mrk1))
+	mrkHere := inRegion(mrk1, far)
+	p := strict(t, &kms.Options{MultiRegion: true, Near: []string{far}, ClientFor: c.clientFor}, key1, mrkHere)
+	d := discovery(t, nil, &kms.Options{MultiRegion: true, Region: far, Near: []string{far}, ClientFor: c.clientFor})
+	for _, p := range []keyprovider.MasterKeyProvider{p, d} {
+		key, err := p.DecryptDataKey(t.Context(), request(m), m.EncryptedDataKeys)
+		require.NoError(t, err)
+		require.Equal(t, m.EncryptedDataKeys[1], key.Encrypted)
+		require.Equal(t, []string{far}, c.calls())
+	}
+}
+
+func TestNearAndHedgeAfterAreChecked(t *testing.T) {
+	t.Parallel()
+	for want, opts := range map[string]kms.Options{
+		`kms: Options.Near: "us_east" is not a Region`:                                                    {Near: []string{near, "us_east"}},
+		`kms: Options.Near: "" is not a Region`:                                                           {Near: []string{""}},
+		"kms: Options.Near has us-east-1 twice":                                                           {Near: []string{near, far, near}},
+		"kms: Options.HedgeAfter is negative: -1s":                                                        {HedgeAfter: -time.Second},
+		"kms: Options.HedgeAfter of 10s is not less than Options.Timeout of 10s, when a call ends anyway": {HedgeAfter: 10 * time.Second},
+		"kms: Options.HedgeAfter of 1m0s is not less than Options.Timeout of 1s, when a call ends anyway": {HedgeAfter: time.Minute, Timeout: time.Second},
+	} {
+		opts.Config = &aws.Config{Region: near}
+		_, err := kms.New(t.Context(), []string{key1}, &opts)
+		require.EqualError(t, err, want)
+		_, err = kms.NewDiscovery(t.Context(), &kms.DiscoveryFilter{AnyAccount: true}, &opts)
+		require.EqualError(t, err, want)
+	}
+	strict(t, &kms.Options{Config: &aws.Config{Region: near}, HedgeAfter: time.Minute, Timeout: -1}, key1)
+
+	c, regions := newCloud(), []string{far}
+	p, m := threeKeys(t, c, kms.Options{Near: regions})
+	regions[0] = near
+	requireOpensIn(t, c, p, m, far)
+}
+
+// requireOpensIn checks that a message costs one call, in the Region.
+func requireOpensIn(t *testing.T, c *cloud, p keyprovider.MasterKeyProvider, m *keyprovider.EncryptionMaterials, region string) {
+	t.Helper()
+	c.calls()
+	got, _, err := c.open(t, t.Context(), p, m)
+	require.NoError(t, err)
+	require.Equal(t, region, got)
+	require.Equal(t, []string{region}, c.calls())
+}
+
+// The package documentation promises that hedging costs nothing when all is well.
+func TestOneCallWhenAllIsWell(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	keys := []string{s.CreateKey(near), s.CreateKey(middle), s.CreateKey(far)}
+	replica := s.CreateMultiRegionKey(near, far)
+	opts := &kms.Options{Config: s.Config(), HedgeAfter: 9 * time.Second, Near: []string{far, near}}
+	multi := *opts
+	multi.MultiRegion, multi.Region = true, far
+	m := encrypt(t, strict(t, opts, keys...))
+	mrk := encrypt(t, strict(t, opts, append(keys, replica[0])...))
+	require.Len(t, s.Calls(), 3+4, "as many as keys")
+	for _, test := range []struct {
+		p    keyprovider.MasterKeyProvider
+		m    *keyprovider.EncryptionMaterials
+		want string
+	}{
+		{strict(t, opts, keys...), m, keys[2]},
+		{discovery(t, nil, opts), m, keys[2]},
+		{strict(t, &multi, replica[1], keys[0]), mrk, replica[1]},
+		{discovery(t, nil, &multi), mrk, keys[2]},
+	} {
+		for range 20 {
+			s.ResetCalls()
+			key, err := test.p.DecryptDataKey(t.Context(), request(test.m), test.m.EncryptedDataKeys)
+			require.NoError(t, err)
+			require.Equal(t, test.m.DataKey, key.Plaintext)
+			require.Len(t, s.Calls(), 1)
+			require.Equal(t, test.want, s.Calls()[0].KeyID)
+		}
+	}
+}
+
+func TestHedgeAfterAsksTheNextBesideTheFirst(t *testing.T) {
+	const hedge = 50 * time.Millisecond
+	for name, test := range map[string]struct {
+		regions map[string]func(context.Context) error
+		want    string
+		took    time.Duration
+		calls   []string
+	}{
+		"all well":                     {nil, near, latency, []string{near}},
+		"the first hangs":              {map[string]func(context.Context) error{near: hangs}, middle, hedge + latency, []string{near, middle}},
+		"two hang":                     {map[string]func(context.Context) error{near: hangs, middle: hangs}, far, 2*hedge + latency, []string{near, middle, far}},
+		"the first is slow":            {map[string]func(context.Context) error{near: after(hedge+latency/2, nil)}, near, hedge + latency/2, []string{near, middle}},
+		"a failure waits for no timer": {map[string]func(context.Context) error{near: after(latency, &types.DisabledException{})}, middle, 2 * latency, []string{near, middle}},
+		"and begins the wait anew": {
+			map[string]func(context.Context) error{near: after(hedge-latency, &types.DisabledException{}), middle: hangs},
+			far, hedge - latency + hedge + latency, []string{near, middle, far},
+		},
+		"the second fails beside the first": {
+			map[string]func(context.Context) error{near: hangs, middle: after(latency, &types.DisabledException{})},
+			far, hedge + 2*latency, []string{near, middle, far},
+		},
+		"the last to be asked fails, the first opens": {
+			map[string]func(context.Context) error{near: after(time.Second, nil), middle: after(0, &types.DisabledException{}), far: after(0, &types.DisabledException{})},
+			near, time.Second, []string{near, middle, far},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newCloud()
+				for region, f := range test.regions {
+					c.set(region, f)
+				}
+				p, m := threeKeys(t, c, kms.Options{HedgeAfter: hedge})
+				got, took, err := c.open(t, t.Context(), p, m)
+				require.NoError(t, err)
+				require.Equal(t, test.want, got)
+				require.Equal(t, test.took, took.Truncate(10*time.Microsecond))
+				require.Zero(t, c.active, "those that lost have ended")
+				require.Equal(t, test.calls, c.calls())
+				time.Sleep(time.Hour)
+				require.Empty(t, c.calls(), "no timer is left")
+			})
+		})
+	}
+}
+
+func TestWithoutHedgeAfterOneCallAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud()
+		c.set(near, hangs)
+		p, m := threeKeys(t, c, kms.Options{Timeout: time.Second})
+		got, took, err := c.open(t, t.Context(), p, m)
+		require.NoError(t, err)
+		require.Equal(t, middle, got)
+		require.Equal(t, time.Second+latency, took.Truncate(10*time.Microsecond))
+	})
+}
+
+func TestAClientForThatIsSlowCountsForHedgeAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud()
+		p := strict(t, &kms.Options{HedgeAfter: time.Second, ClientFor: func(ctx context.Context, region string) (kms.API, error) {
+			if region == near {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return c.clientFor(ctx, region)
+		}}, keyIn(near), keyIn(middle))
+		got, took, err := c.open(t, t.Context(), p, entries(entryOf(keyIn(near)), entryOf(keyIn(middle))))
+		require.NoError(t, err)
+		require.Equal(t, middle, got)
+		require.Equal(t, time.Second+latency, took)
+	})
+}
+
+// Nobody reads a data key that opened too late.
+func TestADataKeyThatOpenedTooLateIsCleared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		late := bytes.Repeat([]byte{2}, 32)
+		c := newCloud()
+		p := strict(t, &kms.Options{HedgeAfter: time.Second, ClientFor: func(ctx context.Context, region string) (kms.API, error) {
+			if region != near {
+				return c.clientFor(ctx, region)
+			}
+			return stub{decrypt: func(ctx context.Context, in *awskms.DecryptInput) (*awskms.DecryptOutput, error) {
+				<-ctx.Done()
+				return &awskms.DecryptOutput{KeyId: in.KeyId, Plaintext: late}, nil
+			}}, nil
+		}}, keyIn(near), keyIn(middle))
+		got, _, err := c.open(t, t.Context(), p, entries(entryOf(keyIn(near)), entryOf(keyIn(middle))))
+		require.NoError(t, err)
+		require.Equal(t, middle, got)
+		require.Equal(t, make([]byte, 32), late)
+	})
+}
+
+// A panic or Goexit of a client, on whichever goroutine, is one of the caller's, once
+// all other calls have ended.
+func TestAClientThatDoesNotReturnWhileOthersAreAsked(t *testing.T) {
+	for name, bug := range map[string]func(){"panic": func() { panic("a bug of the client's") }, "Goexit": runtime.Goexit} {
+		for _, region := range []string{near, middle, far} {
+			t.Run(name+" in "+region, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					c := newCloud()
+					for _, other := range []string{near, middle, far} {
+						c.set(other, hangs)
+					}
+					c.set(region, func(ctx context.Context) error {
+						_ = after(time.Minute, nil)(ctx)
+						bug()
+						return nil
+					})
+					p, m := threeKeys(t, c, kms.Options{HedgeAfter: time.Second, Timeout: time.Hour})
+					ended := make(chan any)
+					go func() {
+						returned := false
+						defer func() {
+							require.Zero(t, c.active)
+							if v := recover(); v != nil || returned {
+								ended <- v
+							}
+							close(ended)
+						}()
+						_, _ = p.DecryptDataKey(t.Context(), request(m), m.EncryptedDataKeys)
+						returned = true
+					}()
+					value, returned := <-ended
+					if name == "panic" {
+						require.Equal(t, "a bug of the client's", value)
+						<-ended
+					} else {
+						require.False(t, returned)
+					}
+					require.Equal(t, []string{near, middle, far}, c.calls())
+				})
+			})
+		}
+	}
+}
+
+// Every entry that was asked is in the error, with the time that it took.
+func TestTheErrorHasTheTimeThatEachCallTook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud()
+		c.set(near, hangs)
+		c.set(middle, after(1500*time.Microsecond, &types.DisabledException{Message: aws.String("off")}))
+		c.set(far, after(0, &types.DisabledException{Message: aws.String("off")}))
+		p, m := threeKeys(t, c, kms.Options{Timeout: 2 * time.Second})
+		_, _, err := c.open(t, t.Context(), p, m)
+		require.EqualError(t, err, `no data key could be decrypted: `+
+			`encrypted data key 1 ("aws-kms") after 2s: KMS Decrypt with `+keyIn(near)+`: timed out after 2s: canceled: context deadline exceeded; `+
+			`encrypted data key 2 ("aws-kms") after 1ms: KMS Decrypt with `+keyIn(middle)+`: DisabledException: off; `+
+			`encrypted data key 3 ("aws-kms"): KMS Decrypt with `+keyIn(far)+`: DisabledException: off`)
+	})
+}
+
+// The error of a done ctx begins with what the first of them that it ended was about,
+// and has the others in its text.
+func TestTheErrorOfADoneContextHasAllThatWereAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud()
+		c.set(near, after(0, &types.DisabledException{Message: aws.String("off")}))
+		c.set(middle, hangs)
+		c.set(far, hangs)
+		p, m := threeKeys(t, c, kms.Options{HedgeAfter: time.Second})
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		_, _, err := c.open(t, ctx, p, m)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Zero(t, c.active)
+		var disabled *types.DisabledException
+		require.False(t, errors.As(err, &disabled), "this is not why decryption ended")
+		require.Regexp(t, `^encrypted data key 2 \("aws-kms"\) after 3s: .*context deadline exceeded; `+
+			`encrypted data key 1 \("aws-kms"\): .*off; encrypted data key 3 \("aws-kms"\) after 2s: .*context deadline exceeded$`, err.Error())
+	})
+}
