@@ -31,8 +31,8 @@
 // a role, an endpoint or retries of your own in each Region.
 //
 // Each key is called in the Region that its ARN names. Keys can be in several
-// Regions: any one of them opens the message, so it stays readable when a Region is
-// down. Encryption needs all of them. A key ID or alias that names no Region is
+// Regions: any one of them opens the message. Encryption needs all of them, unless
+// keyprovider.Quorum says otherwise. A key ID or alias that names no Region is
 // called in Options.Region, or else in the Region of the configuration.
 //
 // The replicas of a multi-Region key (its ID begins with "mrk-") count as different
@@ -63,9 +63,50 @@
 // Encryption under n symmetric keys makes n calls: GenerateDataKey for the first key,
 // then Encrypt for the others, all at the same time. Decryption calls Decrypt for one
 // matching encrypted data key of the message after the other, until one succeeds. That
-// is usually one call, so put first the key that readers are nearest to. Set
-// esdk.Client.MaxEncryptedDataKeys for untrusted messages, as each entry can cost a
-// call. Retries are those of the AWS SDK.
+// is usually one call, in the Region that comes first in Options.Near, or else that of
+// the message's first key. Set esdk.Client.MaxEncryptedDataKeys for untrusted messages,
+// as each entry can cost a call. Retries are those of the AWS SDK.
+//
+// # Outages
+//
+// If a message has keys in several Regions, [New] and [NewDiscovery] read it while one
+// of them is down. What the failure of a Region costs:
+//
+//	the Region, or its key     this message                     the next messages
+//	does not answer            asks the next key after Timeout  ask it last for 30 s
+//	refuses connections        after the SDK's attempts         ask it last for 30 s
+//	answers with 5xx           after the SDK's attempts         ask it last for 30 s
+//	throttles                  after the SDK's attempts         ask it as before
+//	denied, disabled, unknown  at once                          ask it as before
+//	wrong key or context       at once                          ask it as before
+//
+// With Options.HedgeAfter, the next key is asked after that time at the latest. The
+// first success wins; the other calls are canceled, and have ended when decryption
+// returns. When all is well there is one call.
+//
+// After the 30 seconds, one message asks the Region in its usual place, while the
+// others still ask it last. If that fails, the next 30 seconds begin. So an outage costs
+// one message in 30 seconds the Timeout or HedgeAfter, besides those that were under way
+// when it began. If no other key is left, the Region is asked all the same.
+//
+// A call that was given up also counts as a failure of its Region, if the Region had
+// answered nothing for HedgeAfter, or for a second if that is zero: because another call
+// was first, or because the deadline of the caller's ctx passed. Throttling is no
+// failure: a Region that throttles works, and the others would have to carry its load at
+// once. Each provider remembers failures on its own, so give one provider all the keys
+// instead of joining providers with keyprovider.Multi, which asks them in turn.
+//
+// What a program needs to go on without a Region:
+//
+//   - [New]: keys in two Regions or more. To read, a Timeout well below the deadlines of
+//     callers, or HedgeAfter. To write, keyprovider.Quorum.
+//   - Multi-Region keys: the same, with a replica in each Region as a key of its own and
+//     without Options.MultiRegion. With it, a provider asks one replica only.
+//   - [NewDiscovery]: messages that have keys in two Regions or more.
+//   - [NewRSA], [NewECDHStatic] and [NewECDHDiscovery] have one key each. Encryption with
+//     NewRSA calls nobody; the others go on without the Region of their key only within
+//     a keyprovider.Multi that has another.
+//   - Package hierarchical says what it needs.
 //
 // # Errors
 //
@@ -103,7 +144,8 @@ const providerID = "aws-kms"
 type redacted = provider.Redacted
 
 // API has the methods of the AWS SDK's *kms.Client that the providers call. They may
-// be called concurrently.
+// be called concurrently, must not change their input, and must return when their ctx
+// is done.
 type API interface {
 	GenerateDataKey(context.Context, *awskms.GenerateDataKeyInput, ...func(*awskms.Options)) (*awskms.GenerateDataKeyOutput, error)
 	Encrypt(context.Context, *awskms.EncryptInput, ...func(*awskms.Options)) (*awskms.EncryptOutput, error)
@@ -140,14 +182,15 @@ type Options struct {
 	// Near lists Regions, the nearest first. The providers of [New] and [NewDiscovery]
 	// ask for a message's encrypted data keys in the order of their Regions in Near,
 	// then for the others in the order of the message. Nil means the order of the
-	// message. See Outages in the package documentation.
+	// message. A Region that failed comes last all the same: see Outages in the package
+	// documentation.
 	Near []string
 	// HedgeAfter limits how long one slow Region holds up decryption. If a call of a
 	// provider of [New] or [NewDiscovery] has not ended after HedgeAfter, the next
 	// encrypted data key is asked for at the same time, and so on. The first success
 	// wins, and the other calls are canceled. It must be less than Timeout. Set it
 	// above the time that nearly all calls take, such as 200 ms: calls beyond it are
-	// paid for twice. Zero means one call at a time.
+	// paid for twice. Zero means one call at a time, as in the specification.
 	HedgeAfter time.Duration
 }
 
