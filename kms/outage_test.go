@@ -1,6 +1,7 @@
 package kms_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -33,11 +34,11 @@ func TestWhatEachFailureOfARegionDoes(t *testing.T) {
 	const timeout = 100 * time.Millisecond
 	for name, test := range map[string]struct {
 		fail     func(s *kmstest.Server, key string)
-		attempts int  // of the first message
+		attempts int  // of the AWS SDK's client
 		outage   bool // the next messages ask the Region last
 		is       func(error) bool
 	}{
-		"time-out": {func(s *kmstest.Server, _ string) { s.CutOff(near) }, 1, true, isA[net.Error]},
+		"time-out": {func(s *kmstest.Server, _ string) { s.CutOff(near) }, 0, true, isA[net.Error]},
 		"refused":  {func(s *kmstest.Server, _ string) { s.Refuse(near) }, 3, true, isA[net.Error]},
 		"5xx": {func(s *kmstest.Server, _ string) {
 			s.Fail(near, kmstest.Reply{Error: "KMSInternalException", Status: 500})
@@ -55,7 +56,15 @@ func TestWhatEachFailureOfARegionDoes(t *testing.T) {
 				t.Parallel()
 				s := newServer(t)
 				keys := []string{s.CreateKey(near), s.CreateKey(middle)}
-				opts := kms.Options{Config: s.Config(), Timeout: time.Minute}
+				m := encrypt(t, strict(t, &kms.Options{Config: s.Config()}, keys...))
+				opts := kms.Options{Timeout: time.Minute, ClientFor: func(_ context.Context, region string) (kms.API, error) {
+					if region == near {
+						return awskms.NewFromConfig(*s.Config(), func(o *awskms.Options) { o.Region = region }), nil
+					}
+					return stub{decrypt: func(_ context.Context, in *awskms.DecryptInput) (*awskms.DecryptOutput, error) { // within any time
+						return &awskms.DecryptOutput{KeyId: in.KeyId, Plaintext: bytes.Clone(m.DataKey)}, nil
+					}}, nil
+				}}
 				switch {
 				case option == "HedgeAfter" && name == "time-out":
 					opts.HedgeAfter = timeout
@@ -64,22 +73,19 @@ func TestWhatEachFailureOfARegionDoes(t *testing.T) {
 				case name == "time-out":
 					opts.Timeout = timeout
 				}
-				m := encrypt(t, strict(t, &opts, keys...))
 				test.fail(s, keys[0])
 				for _, p := range []keyprovider.MasterKeyProvider{strict(t, &opts, keys...), discovery(t, nil, &opts)} {
 					s.ResetCalls()
 					requireOpens(t, p, m, 1)
-					require.Len(t, s.Calls(), test.attempts+1)
-					require.Equal(t, near, s.Calls()[0].Region)
-					require.Equal(t, middle, s.Calls()[test.attempts].Region)
-
+					if name != "time-out" { // which the call may not live to reach
+						require.Len(t, s.Calls(), test.attempts)
+					}
 					s.ResetCalls()
 					requireOpens(t, p, m, 1)
 					if test.outage {
-						require.Len(t, s.Calls(), 1)
-						require.Equal(t, middle, s.Calls()[0].Region)
+						require.Empty(t, s.Calls())
 					} else {
-						require.Equal(t, near, s.Calls()[0].Region)
+						require.Len(t, s.Calls(), test.attempts)
 					}
 				}
 				// If no other is left, the Region is asked all the same.
