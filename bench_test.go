@@ -96,6 +96,14 @@ func BenchmarkDecryptReader(b *testing.B) {
 	})
 }
 
+func BenchmarkReencrypt(b *testing.B) {
+	p := rawAES(b)
+	bench(b, func(c *esdk.Client, opts *esdk.EncryptOptions, _, message []byte) error {
+		_, err := c.Reencrypt(bg, io.Discard, bytes.NewReader(message), p, p, &esdk.ReencryptOptions{Encrypt: esdk.EncryptOptions{Suite: opts.Suite}})
+		return err
+	})
+}
+
 // BenchmarkStream1GiB encrypts and decrypts 1 GiB from a source of unknown
 // length and reports the most memory that was live meanwhile:
 //

@@ -130,8 +130,8 @@ func (d *DecryptReader) WriteTo(w io.Writer) (n int64, err error) {
 }
 
 // openTo opens the message and has the plaintext written to w, until an error,
-// which is io.EOF at its end.
-func (d *DecryptReader) openTo(w *sink) error {
+// which is io.EOF at its end. w must not write short.
+func (d *DecryptReader) openTo(w io.Writer) error {
 	d.out = nil
 	if !d.last {
 		part, err := d.openRegularTo(w)
@@ -151,7 +151,7 @@ func (d *DecryptReader) openTo(w *sink) error {
 
 // openRegularTo opens the regular frames and has their plaintext written to w. It
 // returns what follows them: the final frame, or an unframed body.
-func (d *DecryptReader) openRegularTo(w *sink) (frame.Part, error) {
+func (d *DecryptReader) openRegularTo(w io.Writer) (frame.Part, error) {
 	pipeline := d.m.Start(w, &d.in)
 	defer pipeline.Stop()
 	for {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/big"
 	"slices"
@@ -427,6 +428,90 @@ func TestRequiredContext(t *testing.T) {
 			require.NotContains(t, err.Error(), "t-2", "and no values")
 		}
 	}
+}
+
+// Pairs that a message only authenticates stay so when it is reencrypted.
+func TestRequiredContextStaysRequired(t *testing.T) {
+	t.Parallel()
+	ec := map[string]string{"stored": "s", "tenant": "t-1", "user": "u-1"}
+	message, _, err := esdk.Encrypt(bg, text(10), rawAES(t), &esdk.EncryptOptions{EncryptionContext: ec, RequiredContextKeys: []string{"tenant", "user"}})
+	require.NoError(t, err)
+	requiring, err := keyprovider.RequireContext(rawAES(t), "tenant")
+	require.NoError(t, err)
+	// What the message stores is its own, also if a manager leaves it out. What a
+	// manager knows besides the caller is as required as what the caller knows.
+	hiding := &manager{inner: rawAES(t), decrypt: func(m *keyprovider.DecryptionMaterials) *keyprovider.DecryptionMaterials {
+		m.EncryptionContext = maps.Clone(m.EncryptionContext)
+		delete(m.EncryptionContext, "stored")
+		return m
+	}}
+	knowing := &knowing{manager{inner: rawAES(t)}, map[string]string{"tenant": "t-1"}}
+	required := map[string]string{"tenant": "t-1", "user": "u-1"}
+	for name, test := range map[string]struct {
+		from keyprovider.MasterKeyProvider
+		ec   map[string]string // of DecryptOptions
+		more []string          // of EncryptOptions.RequiredContextKeys
+		want map[string]string // what the new message demands
+	}{
+		"given":                  {rawAES(t), required, nil, required},
+		"all given":              {rawAES(t), ec, nil, required},
+		"by RequireContext":      {requiring, required, nil, required},
+		"by a manager":           {knowing, map[string]string{"user": "u-1"}, nil, required},
+		"a manager hides others": {hiding, required, nil, required},
+		"one more":               {rawAES(t), required, []string{"stored", "user"}, ec},
+	} {
+		opts := &esdk.ReencryptOptions{Decrypt: esdk.DecryptOptions{EncryptionContext: test.ec}, Encrypt: esdk.EncryptOptions{RequiredContextKeys: test.more}}
+		var out bytes.Buffer
+		h, err := esdk.Reencrypt(bg, &out, bytes.NewReader(message), test.from, rawAES(t), opts)
+		require.NoError(t, err, name)
+		require.Equal(t, ec, h.UserContext(), name)
+		require.Equal(t, test.more, opts.Encrypt.RequiredContextKeys, "the caller's")
+		require.Nil(t, opts.Encrypt.EncryptionContext, "the caller's")
+		stored, err := format.ReadHeader(bytes.NewReader(out.Bytes()), 0)
+		require.NoError(t, err)
+		require.Len(t, stored.UserContext(), len(ec)-len(test.want), name)
+		for k := range test.want {
+			require.NotContains(t, stored.EncryptionContext, k, name)
+			less := maps.Clone(test.want)
+			delete(less, k)
+			_, _, err := esdk.Decrypt(bg, out.Bytes(), rawAES(t), &esdk.DecryptOptions{EncryptionContext: less})
+			require.ErrorIs(t, err, esdk.ErrEncryptionContext, "%s, without %s", name, k)
+		}
+		plaintext, _, err := esdk.Decrypt(bg, out.Bytes(), rawAES(t), &esdk.DecryptOptions{EncryptionContext: test.want})
+		require.NoError(t, err, name)
+		require.Equal(t, text(10), plaintext, name)
+	}
+	_, err = esdk.Reencrypt(bg, io.Discard, bytes.NewReader(message), rawAES(t), failing{}, nil)
+	require.Error(t, err)
+}
+
+// knowing is a manager that knows pairs which callers need not give.
+type knowing struct {
+	manager
+	pairs map[string]string
+}
+
+func (k *knowing) DecryptionMaterials(ctx context.Context, req *keyprovider.DecryptionRequest) (*keyprovider.DecryptionMaterials, error) {
+	more := *req
+	more.ReproducedContext = maps.Clone(req.ReproducedContext)
+	maps.Copy(more.ReproducedContext, k.pairs)
+	return k.manager.DecryptionMaterials(ctx, &more)
+}
+
+// A message keeps nothing of other SDKs' own pairs, which callers cannot set.
+func TestReencryptDropsReservedPairs(t *testing.T) {
+	t.Parallel()
+	p := &manager{inner: plain{}, encrypt: func(m *keyprovider.EncryptionMaterials) *keyprovider.EncryptionMaterials {
+		m.EncryptionContext = maps.Clone(m.EncryptionContext)
+		m.EncryptionContext["aws-crypto-theirs"] = "x"
+		return m
+	}}
+	message, _, err := esdk.Encrypt(bg, text(10), p, &esdk.EncryptOptions{EncryptionContext: map[string]string{"k": "v"}, Suite: suite.AES256GCMHKDFSHA512CommitKey})
+	require.NoError(t, err)
+	var out bytes.Buffer
+	h, err := esdk.Reencrypt(bg, &out, bytes.NewReader(message), p.inner, rawAES(t), &esdk.ReencryptOptions{Encrypt: esdk.EncryptOptions{Suite: suite.AES256GCMHKDFSHA512CommitKey}})
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"k": "v"}, h.EncryptionContext)
 }
 
 // RequireContext demands the keys on both sides, also over itself.

@@ -5,9 +5,12 @@
 // [Encrypt] and [Decrypt] work on byte slices. [NewEncryptReader],
 // [NewEncryptWriter] and [NewDecryptReader] work on streams of any length and
 // need a few MiB of memory. [NewDecryptReaderAt] decrypts any range of a message
-// and reads no more of it than that needs. Keys come from a [keyprovider.MasterKeyProvider],
-// which other SDKs call a keyring: AWS KMS keys from package kms, raw AES, RSA
-// and ECDH keys from package keyprovider, or a provider of your own.
+// and reads no more of it than that needs. [Reencrypt] moves a message to other
+// keys.
+//
+// Keys come from a [keyprovider.MasterKeyProvider], which other SDKs call a
+// keyring: AWS KMS keys from package kms, raw AES, RSA and ECDH keys from package
+// keyprovider, or a provider of your own.
 //
 //	p, err := keyprovider.NewRawAES("my app", "key 1", key)
 //	...

@@ -250,6 +250,28 @@ func ExampleDecryptReader_Close() {
 	// esdk: the message was not read to its verified end
 }
 
+// Reencrypt moves a message to another key. The encryption context stays that of
+// the old message.
+func ExampleReencrypt() {
+	ctx, oldKey, newKey := context.Background(), exampleProvider(), exampleProvider()
+	about := map[string]string{"record": "invoice 7"}
+	message, _, err := esdk.Encrypt(ctx, []byte("pay 100"), oldKey, &esdk.EncryptOptions{EncryptionContext: about})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	src := bytes.NewReader(message)
+	var dst bytes.Buffer // or a file that replaces the old one at the end
+
+	if _, err := esdk.Reencrypt(ctx, &dst, src, oldKey, newKey, nil); err != nil {
+		log.Fatal(err) // dst has no whole message: keep the old one
+	}
+
+	plaintext, header, err := esdk.Decrypt(ctx, dst.Bytes(), newKey, nil)
+	fmt.Printf("%s, %v, %v\n", plaintext, header.UserContext(), err)
+	// Output: pay 100, map[record:invoice 7], <nil>
+}
+
 // A Client holds what is to be the same for all calls.
 func ExampleClient() {
 	ctx, p := context.Background(), exampleProvider()

@@ -196,6 +196,10 @@ func TestStreamsAllocateNothingPerFrame(t *testing.T) {
 				_, err = d.WriteTo(io.Discard)
 				require.NoError(t, err)
 			},
+			"Reencrypt": func(n int) {
+				_, err := c.Reencrypt(bg, io.Discard, bytes.NewReader(messages[n]), rawAES(t), rawAES(t), &esdk.ReencryptOptions{Encrypt: esdk.EncryptOptions{Suite: id}})
+				require.NoError(t, err)
+			},
 		} {
 			few := testing.AllocsPerRun(5, func() { run(100_000) })
 			many := testing.AllocsPerRun(5, func() { run(500_000) })
@@ -259,6 +263,42 @@ func TestStreamsKeepTheirBuffersSmall(t *testing.T) {
 			n, err := io.Copy(io.Discard, d)
 			require.NoError(t, err)
 			require.Equal(t, length, n)
+		}
+	}
+}
+
+// Reencrypt keeps the buffers of both halves small, whatever the number of
+// goroutines: each under 4 MiB and two frames.
+func TestReencryptKeepsItsBuffersSmall(t *testing.T) {
+	const size = 12 << 20
+	plaintext := text(size)
+	for i, from := range []int64{100, 4096, 1 << 20} {
+		message := encrypt(t, parallelSuites[i%2], plaintext, esdk.EncryptOptions{FrameLength: from})
+		for j, to := range turn([]int64{0, 1 << 20, 4096}, i) {
+			for _, workers := range turn([]int{64, 1, 2}, i+j) {
+				for _, id := range turn(parallelSuites, i+j) {
+					limit := 2*(4<<20) + 2*(from+32) + 2*(max(from, to)+32)
+					base := int64(liveHeap())
+					source, read, written := bytes.NewReader(message), 0, 0
+					weigh := func(n int, count *int) {
+						if *count += n; *count >= 3<<20 { // while what was read is in the buffers
+							*count = 0
+							require.LessOrEqual(t, int64(liveHeap())-base, limit, "frames of %d and %d bytes, %d goroutines, %v", from, to, workers, id)
+						}
+					}
+					_, err := (&esdk.Client{Concurrency: workers}).Reencrypt(bg, writerFunc(func(p []byte) (int, error) {
+						weigh(len(p), &written)
+						return len(p), nil
+					}), filling{readerFunc(func(p []byte) (int, error) {
+						n, err := source.Read(p)
+						weigh(n, &read)
+						return n, err
+					})}, rawAES(t), rawAES(t), &esdk.ReencryptOptions{Encrypt: esdk.EncryptOptions{Suite: id, FrameLength: to}})
+					require.NoError(t, err)
+					runtime.KeepAlive(message)
+					runtime.KeepAlive(plaintext)
+				}
+			}
 		}
 	}
 }

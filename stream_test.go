@@ -2,6 +2,7 @@ package esdk_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"errors"
 	"fmt"
@@ -788,6 +789,10 @@ func TestCarelessStreams(t *testing.T) {
 	require.EqualError(t, err, "esdk: nil io.Writer")
 	_, err = esdk.NewDecryptReader(bg, nil, p, nil)
 	require.EqualError(t, err, "esdk: nil io.Reader")
+	_, err = esdk.Reencrypt(bg, nil, strings.NewReader(""), p, p, nil)
+	require.EqualError(t, err, "esdk: nil io.Writer")
+	_, err = esdk.Reencrypt(bg, io.Discard, nil, p, p, nil)
+	require.EqualError(t, err, "esdk: nil io.Reader")
 
 	r, err := esdk.NewEncryptReader(bg, strings.NewReader("x"), p, nil)
 	require.NoError(t, err)
@@ -941,6 +946,10 @@ func TestGoexitIsSticky(t *testing.T) {
 					w.ReadFrom(r)
 				}, text(size), inSource)
 				require.Error(t, w.Close())
+
+				exited(func(r io.Reader, w io.Writer) {
+					c.Reencrypt(bg, w, r, rawAES(t), rawAES(t), &esdk.ReencryptOptions{Encrypt: *opts})
+				}, message, inSource)
 			}
 		}
 	}
@@ -995,6 +1004,15 @@ func TestNoGoroutineOutlivesTheCall(t *testing.T) {
 							d, err := c.NewDecryptReader(bg, of.source(bytes.NewReader(message)), rawAES(t), nil)
 							require.NoError(t, err)
 							_, err = d.WriteTo(of.sink())
+							return err
+						},
+						"Reencrypt": func() error {
+							_, err := c.Reencrypt(bg, of.sink(), of.source(bytes.NewReader(message)), rawAES(t), rawAES(t), &esdk.ReencryptOptions{Encrypt: *opts})
+							return err
+						},
+						"Reencrypt, altered": func() error {
+							_, err := c.Reencrypt(bg, of.sink(), of.source(bytes.NewReader(altered)), rawAES(t), rawAES(t), &esdk.ReencryptOptions{Encrypt: *opts})
+							require.Error(t, err)
 							return err
 						},
 						"DecryptReader.WriteTo, altered": func() error {
@@ -1442,5 +1460,263 @@ func TestKeysOfASignatureThatAManagerChangesLater(t *testing.T) {
 			_, err = io.Copy(io.Discard, d)
 			require.NoError(t, err, name)
 		}
+	}
+}
+
+// Reencryption.
+
+// anotherAES returns a provider with another key than rawAES.
+func anotherAES(t testing.TB) *keyprovider.RawAES {
+	t.Helper()
+	p, err := keyprovider.NewRawAES("esdk test", "another key", bytes.Repeat([]byte{8}, 32))
+	require.NoError(t, err)
+	return p
+}
+
+// A message of any suite becomes one of any other with the same plaintext,
+// encryption context and frame length, under the new key and no more the old one.
+func TestReencrypt(t *testing.T) {
+	t.Parallel()
+	const f = 10
+	ec := map[string]string{"k": "v", "": "empty key", "ключ": "значение"}
+	lengths := []int{0, 1, f - 1, f, f + 1, 2 * f, 2*f + 5}
+	for i, old := range suite.All() {
+		for j, id := range turn(append(suite.All(), 0), i) {
+			for k, n := range turn(lengths, i+j) {
+				for _, frameLength := range turn([]int64{f, 0, -1}, i+j+k) {
+					plaintext := text(n)
+					opts := esdk.EncryptOptions{EncryptionContext: ec, FrameLength: frameLength}
+					if frameLength < 0 {
+						opts.Unframed, opts.FrameLength = true, 0
+					}
+					message := encrypt(t, old, plaintext, opts)
+					c := &esdk.Client{CommitmentPolicy: suite.RequireEncryptAllowDecrypt}
+					if id != 0 && !id.Committing() {
+						c.CommitmentPolicy = suite.ForbidEncryptAllowDecrypt
+					}
+					where := fmt.Sprintf("%v to %v, %d bytes, frame length %d", old, id, n, frameLength)
+
+					var out bytes.Buffer
+					h, err := c.Reencrypt(bg, &out, bytes.NewReader(message), rawAES(t), anotherAES(t), &esdk.ReencryptOptions{Encrypt: esdk.EncryptOptions{Suite: id}})
+					require.NoError(t, err, where)
+					want := id
+					if id == 0 {
+						want = suite.AES256GCMHKDFSHA512CommitKeyECDSAP384
+					}
+					length := uint32(esdk.DefaultFrameLength)
+					if frameLength > 0 {
+						length = uint32(frameLength)
+					}
+					checkMessage(t, out.Bytes(), want, n, length)
+					got, read, err := c.Decrypt(bg, out.Bytes(), anotherAES(t), nil)
+					require.NoError(t, err, where)
+					require.Equal(t, plaintext, got, where)
+					require.Equal(t, ec, read.UserContext(), where)
+					require.Equal(t, read.EncryptionContext, h.EncryptionContext, where)
+					require.NotEqual(t, h.MessageID[:8], byhand.Read(t, message).Header.MessageID[:8], where)
+					require.Nil(t, h.OpenedBy)
+					_, _, err = c.Decrypt(bg, out.Bytes(), rawAES(t), nil)
+					require.ErrorIs(t, err, keyprovider.ErrNoMatch, where)
+				}
+			}
+		}
+	}
+}
+
+// A long message is the same through any number of goroutines, from sources that
+// are fast and slow, and with any two frame lengths.
+func TestReencryptConcurrency(t *testing.T) {
+	t.Parallel()
+	plaintext := text(1_500_005)
+	for i, old := range parallelSuites {
+		for j, from := range []int64{1000, 4096, 100_000, 1 << 20, 4 << 20} {
+			message := encrypt(t, old, plaintext, esdk.EncryptOptions{FrameLength: from})
+			for k, id := range parallelSuites {
+				for l, to := range turn([]int64{0, 1000, 64 << 10, 1 << 20, 4 << 20}, i+j+k) {
+					for m, workers := range turn([]int{1, 2, 3, 8}, j+k+l) {
+						for _, source := range turn([]func(io.Reader) io.Reader{asIs, iotest.HalfReader, iotest.DataErrReader}, i+j+k+l+m) {
+							where := fmt.Sprintf("%v to %v, frames of %d to %d, %d goroutines", old, id, from, to, workers)
+							c := &esdk.Client{Concurrency: workers}
+							var out bytes.Buffer
+							_, err := c.Reencrypt(bg, &out, source(bytes.NewReader(message)), rawAES(t), anotherAES(t),
+								&esdk.ReencryptOptions{Encrypt: esdk.EncryptOptions{Suite: id, FrameLength: to}})
+							require.NoError(t, err, where)
+							got, h, err := esdk.Decrypt(bg, out.Bytes(), anotherAES(t), nil)
+							require.NoError(t, err, where)
+							require.True(t, bytes.Equal(plaintext, got), where)
+							if to == 0 {
+								to = from
+							}
+							require.EqualValues(t, to, h.FrameLength, where)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+// Several keys can open the new message, and the limit of encrypted data keys
+// holds for both messages.
+func TestReencryptToSeveralKeys(t *testing.T) {
+	t.Parallel()
+	both, err := keyprovider.Multi(rawAES(t), anotherAES(t))
+	require.NoError(t, err)
+	one := encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, text(10), esdk.EncryptOptions{})
+	var two bytes.Buffer
+	_, err = esdk.Reencrypt(bg, &two, bytes.NewReader(one), rawAES(t), both, nil)
+	require.NoError(t, err)
+	for _, p := range []keyprovider.MasterKeyProvider{rawAES(t), anotherAES(t), both} {
+		plaintext, _, err := esdk.Decrypt(bg, two.Bytes(), p, nil)
+		require.NoError(t, err)
+		require.Equal(t, text(10), plaintext)
+	}
+
+	c := &esdk.Client{MaxEncryptedDataKeys: 1}
+	var out bytes.Buffer
+	_, err = c.Reencrypt(bg, &out, bytes.NewReader(one), rawAES(t), both, nil)
+	require.ErrorIs(t, err, esdk.ErrTooManyDataKeys)
+	_, err = c.Reencrypt(bg, &out, bytes.NewReader(two.Bytes()), both, failing{errBroken}, nil)
+	require.ErrorIs(t, err, esdk.ErrTooManyDataKeys)
+	require.Zero(t, out.Len())
+}
+
+// What cannot work is refused before anything is written, and what the old
+// message must satisfy before a new data key is asked for.
+func TestReencryptRefuses(t *testing.T) {
+	t.Parallel()
+	signed := encrypt(t, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384, text(25), esdk.EncryptOptions{FrameLength: 10})
+	old := encrypt(t, suite.AES256GCM, text(25), esdk.EncryptOptions{FrameLength: 10})
+	done, cancel := context.WithCancel(bg)
+	cancel()
+	type opts = esdk.ReencryptOptions
+	for name, test := range map[string]struct {
+		ctx      context.Context
+		message  []byte
+		from, to keyprovider.MasterKeyProvider
+		opts     opts
+		want     error
+		says     string
+	}{
+		"no ctx":             {nil, signed, rawAES(t), failing{}, opts{}, nil, "nil context.Context"},
+		"ctx is done":        {done, signed, rawAES(t), failing{}, opts{}, context.Canceled, ""},
+		"no from":            {bg, signed, nil, failing{}, opts{}, nil, "nil MasterKeyProvider to decrypt with"},
+		"no to":              {bg, signed, rawAES(t), nil, opts{}, nil, "nil MasterKeyProvider to encrypt with"},
+		"encryption context": {bg, signed, failing{}, failing{}, opts{Encrypt: esdk.EncryptOptions{EncryptionContext: map[string]string{"k": "v"}}}, esdk.ErrEncryptionContext, "that of the old one"},
+		"from fails":         {bg, signed, failing{errBroken}, failing{}, opts{}, errBroken, ""},
+		"another key":        {bg, signed, anotherAES(t), failing{}, opts{}, keyprovider.ErrNoMatch, ""},
+		"to fails":           {bg, signed, rawAES(t), failing{errBroken}, opts{}, errBroken, ""},
+		"no commitment":      {bg, old, rawAES(t), failing{}, opts{}, esdk.ErrCommitmentPolicy, ""},
+		"suite":              {bg, signed, rawAES(t), failing{}, opts{Encrypt: esdk.EncryptOptions{Suite: suite.AES256GCM}}, esdk.ErrCommitmentPolicy, ""},
+		"unframed":           {bg, signed, rawAES(t), failing{}, opts{Encrypt: esdk.EncryptOptions{Unframed: true}}, nil, "a stream cannot be written unframed"},
+		"frame length":       {bg, signed, rawAES(t), failing{}, opts{Encrypt: esdk.EncryptOptions{FrameLength: -1}}, nil, "frame length -1"},
+		"signed":             {bg, signed, rawAES(t), failing{}, opts{Decrypt: esdk.DecryptOptions{Signature: esdk.RejectSigned}}, esdk.ErrSignedMessage, ""},
+		"long frames":        {bg, signed, rawAES(t), failing{}, opts{Decrypt: esdk.DecryptOptions{MaxFrameLength: 9}}, esdk.ErrFrameTooLong, ""},
+		"another context":    {bg, signed, rawAES(t), failing{}, opts{Decrypt: esdk.DecryptOptions{EncryptionContext: map[string]string{"k": "v"}}}, esdk.ErrEncryptionContext, ""},
+		"required key":       {bg, signed, rawAES(t), failing{}, opts{Encrypt: esdk.EncryptOptions{RequiredContextKeys: []string{"k"}}}, esdk.ErrEncryptionContext, "the required key \"k\" is missing"},
+		"no message":         {bg, []byte("no message"), rawAES(t), failing{}, opts{}, format.ErrMalformed, ""},
+	} {
+		var out bytes.Buffer
+		h, err := esdk.Reencrypt(test.ctx, &out, bytes.NewReader(test.message), test.from, test.to, &test.opts)
+		require.Error(t, err, name)
+		require.Regexp(t, "^esdk: ", err.Error(), name)
+		require.NotContains(t, err.Error()[1:], "esdk: ", name)
+		require.ErrorContains(t, err, test.says, name)
+		if test.want != nil {
+			require.ErrorIs(t, err, test.want, name)
+		}
+		require.Nil(t, h, name)
+		require.Zero(t, out.Len(), name)
+	}
+
+	var out bytes.Buffer
+	_, err := esdk.Reencrypt(bg, &out, bytes.NewReader(signed), rawAES(t), anotherAES(t), &opts{Encrypt: esdk.EncryptOptions{MaxPlaintextLength: 24}})
+	require.ErrorIs(t, err, esdk.ErrPlaintextTooLong)
+	require.NotContains(t, err.Error(), "write", "it is not dst's")
+	_, _, err = esdk.Decrypt(bg, out.Bytes(), anotherAES(t), nil)
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+}
+
+// ctx governs the calls to the providers and not what is read afterwards.
+func TestReencryptNeedsTheContextForKeysOnly(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(bg)
+	defer cancel()
+	to := &manager{inner: anotherAES(t), encrypt: func(m *keyprovider.EncryptionMaterials) *keyprovider.EncryptionMaterials {
+		cancel()
+		return m
+	}}
+	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, text(10), esdk.EncryptOptions{})
+	_, err := esdk.Reencrypt(ctx, io.Discard, bytes.NewReader(message), rawAES(t), to, nil)
+	require.NoError(t, err)
+	require.Error(t, ctx.Err())
+}
+
+// Whatever source or destination do, what was written never passes for a whole
+// message unless there is no error.
+func TestReencryptSourceOrDestinationFails(t *testing.T) {
+	for s, id := range parallelSuites {
+		t.Run(id.String(), func(t *testing.T) {
+			t.Parallel()
+			message := encrypt(t, id, text(45), esdk.EncryptOptions{FrameLength: 10})
+			opts := &esdk.ReencryptOptions{Encrypt: esdk.EncryptOptions{Suite: id}}
+			reencrypt := func(dst io.Writer, src io.Reader) (err error) {
+				defer func() {
+					if p := recover(); p != nil {
+						err = p.(error)
+					}
+				}()
+				h, err := esdk.Reencrypt(bg, dst, src, rawAES(t), rawAES(t), opts)
+				require.Equal(t, err == nil, h != nil)
+				return err
+			}
+			cutShort := func(i int, message []byte) {
+				for _, d := range turn(fewDecryptors, i) {
+					_, err := d.run(clientFor(id), message, rawAES(t), nil)
+					require.ErrorIs(t, err, io.ErrUnexpectedEOF, "%s, %d", d.name, i)
+				}
+			}
+			var whole bytes.Buffer
+			require.NoError(t, reencrypt(&whole, bytes.NewReader(message)))
+			for n := range whole.Len() {
+				for i, fault := range turn([]struct {
+					err    error
+					says   string
+					panics bool
+				}{
+					{errBroken, "esdk: write: broken", false},
+					{nil, "esdk: write: short write", false},
+					{io.EOF, "esdk: write: EOF", false},
+					{errBroken, "broken", true},
+				}, s+n) {
+					out := &limitedWriter{n: n, err: fault.err}
+					err := reencrypt(writerFunc(func(p []byte) (int, error) {
+						k, err := out.Write(p)
+						if k < len(p) && fault.panics {
+							panic(err)
+						}
+						return k, err
+					}), bytes.NewReader(message))
+					require.EqualError(t, err, fault.says)
+					require.NotErrorIs(t, err, io.EOF, "it must not pass for the end")
+					require.Equal(t, n, out.Len())
+					cutShort(n+i, out.Bytes())
+				}
+			}
+			for n := range message {
+				for i, source := range turn([]io.Reader{
+					breakingAfter(message[:n]),
+					io.MultiReader(bytes.NewReader(message[:n]), readerFunc(func([]byte) (int, error) { panic(errBroken) })),
+					io.MultiReader(bytes.NewReader(message[:n]), readerFunc(func([]byte) (int, error) { return 0, fmt.Errorf("%w and %w", errBroken, io.EOF) })),
+				}, s+n) {
+					var out bytes.Buffer
+					err := reencrypt(&out, source)
+					require.Error(t, err)
+					require.NotErrorIs(t, err, io.EOF)
+					require.ErrorContains(t, err, "broken")
+					cutShort(n+i, out.Bytes())
+				}
+			}
+		})
 	}
 }

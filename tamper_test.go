@@ -277,3 +277,62 @@ type atMost struct {
 }
 
 func (a *atMost) Read(p []byte) (int, error) { return a.r.Read(p[:min(len(p), a.n)]) }
+
+// A message that was altered or cut at any byte, or that others follow, is not
+// reencrypted: what was written never decrypts to more than whole frames from its
+// start. Nor does it while the old message is not verified.
+func TestReencryptOfAlteredMessages(t *testing.T) {
+	eachSmallMessage(t, func(t *testing.T, m int, id suite.ID, message, plaintext []byte) {
+		opts := &esdk.ReencryptOptions{Encrypt: esdk.EncryptOptions{Suite: suite.AES256GCMHKDFSHA512CommitKey, FrameLength: 10}}
+		// decrypted checks that what was written is cut short, and returns what it holds.
+		decrypted := func(i int, written []byte, where string) []byte {
+			_, err := oneShot.run(allowAll, written, rawAES(t), nil)
+			require.ErrorIs(t, err, io.ErrUnexpectedEOF, where)
+			released, err := fewDecryptors[1+(m+i)%2].run(allowAll, written, rawAES(t), nil)
+			require.ErrorIs(t, err, io.ErrUnexpectedEOF, where)
+			return released
+		}
+		fails := func(i int, altered []byte, where string) error {
+			var out bytes.Buffer
+			h, err := allowAll.Reencrypt(bg, &out, bytes.NewReader(altered), rawAES(t), rawAES(t), opts)
+			require.Error(t, err, where)
+			require.Nil(t, h, where)
+			require.Regexp(t, "^esdk: ", err.Error(), where)
+			released := decrypted(i, out.Bytes(), where)
+			require.True(t, bytes.HasPrefix(plaintext, released), where)
+			require.LessOrEqual(t, len(released), 20, where)
+			return err
+		}
+		for i := range message {
+			for _, cut := range turn([]bool{false, true}, m+i) {
+				if cut {
+					require.ErrorIs(t, fails(i, message[:i], fmt.Sprintf("cut to %d bytes", i)), io.ErrUnexpectedEOF)
+					continue
+				}
+				altered := slices.Clone(message)
+				altered[i] ^= 1 << (i % 8)
+				fails(i, altered, fmt.Sprintf("byte %d", i))
+			}
+		}
+		for i, tail := range turn([][]byte{{0}, message, make([]byte, 100_000)}, m) {
+			require.ErrorIs(t, fails(i, slices.Concat(message, tail), "trailing bytes"), esdk.ErrTrailingData)
+		}
+
+		opts.Encrypt.Suite = suite.AES256GCMHKDFSHA512CommitKeyECDSAP384
+		var out bytes.Buffer
+		rest, read := message, 0
+		_, err := allowAll.Reencrypt(bg, &out, readerFunc(func(p []byte) (int, error) {
+			decrypted(read, out.Bytes(), fmt.Sprintf("after %d bytes", read))
+			if len(rest) == 0 {
+				return 0, io.EOF
+			}
+			n := copy(p[:1], rest)
+			rest, read = rest[n:], read+n
+			return n, nil
+		}), rawAES(t), rawAES(t), opts)
+		require.NoError(t, err)
+		got, _, err := allowAll.Decrypt(bg, out.Bytes(), rawAES(t), nil)
+		require.NoError(t, err)
+		require.Equal(t, plaintext, got)
+	})
+}

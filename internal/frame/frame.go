@@ -36,6 +36,10 @@
 // DecryptReader.WriteTo is the way back: it reads frames into its Window, Pump
 // takes a batch of them, a helper opens it, and the sink gets the plaintext.
 //
+// Reencrypt has two Pipelines, which run at the same time. The sink of the one that
+// opens frames is [Pipeline.Write] of the one that seals them: it copies the
+// plaintext into the Window, and takes it out again batch by batch.
+//
 // DecryptReaderAt keeps an Opener for each of the calls that are under way, which
 // goes to the frames of the call with [Opener.Seek].
 //

@@ -87,7 +87,28 @@ func (p *Pipeline) Stop() {
 // full batch and the source keeps up, Pump only submits it, and it is written
 // when Flush returns. Else all that Pump took is written when Pump returns.
 // Frames that are out of sequence stay in the Window, for Next to refuse.
-func (p *Pipeline) Pump() error {
+func (p *Pipeline) Pump() error { return p.pump(p.window.LastReadFull()) }
+
+// Write adds plaintext to the Window of a Sealer, where there is no source, and
+// takes each full batch from it. What remains is for Pump.
+func (p *Pipeline) Write(src []byte) (int, error) {
+	b, w := p.body, p.window
+	batch := b.batch() * b.inSize
+	for n := 0; n < len(src); {
+		k := min(len(src)-n, batch-w.Len())
+		w.Append(src[n:n+k], batch)
+		n += k
+		if w.Len() == batch {
+			if err := p.pump(true); err != nil {
+				return n, err
+			}
+		}
+	}
+	return len(src), nil
+}
+
+// pump is Pump with a source that keeps up, or with one that does not.
+func (p *Pipeline) pump(keepsUp bool) error {
 	b, w := p.body, p.window
 	n, err := b.direction.count(w.Bytes(), b.batch())
 	if err != nil {
@@ -96,7 +117,7 @@ func (p *Pipeline) Pump() error {
 	if n == 0 {
 		return nil
 	}
-	ahead := n == b.batch() && w.LastReadFull() // there is more to come soon
+	ahead := n == b.batch() && keepsUp // there is more to come soon
 	if ahead && p.ring == 0 && p.maxSlots > 0 {
 		p.hire(p.maxSlots)
 	}

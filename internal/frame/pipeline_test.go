@@ -72,6 +72,13 @@ func TestPipelineMakesTheSameBytes(t *testing.T) {
 					checkDigest(t, want, d, name)
 
 					d = digest()
+					s = NewSealer(config(t, frameLength, workers, d))
+					got.Reset()
+					writeAll(t, s, &got, plaintext)
+					require.True(t, bytes.Equal(body, got.Bytes()), name)
+					checkDigest(t, want, d, name)
+
+					d = digest()
 					o := NewOpener(config(t, frameLength, workers, d), 100)
 					got.Reset()
 					pumpAll(t, &o.body, &got, from(bytes.NewReader(body)))
@@ -100,6 +107,24 @@ func pumpAll(t *testing.T, b *body, sink io.Writer, r io.Reader) {
 		require.NoError(t, p.Pump())
 	}
 	require.NoError(t, p.Flush())
+}
+
+// writeAll has plaintext written to the pipeline of s in pieces of many sizes.
+func writeAll(t *testing.T, s *Sealer, sink io.Writer, plaintext []byte) {
+	t.Helper()
+	var w Window
+	p := s.Start(sink, &w)
+	defer p.Stop()
+	for size := 1; len(plaintext) > 0; size = size*3 + 1 {
+		k := min(size%1_000_000, len(plaintext))
+		n, err := p.Write(plaintext[:k])
+		require.NoError(t, err)
+		require.Equal(t, k, n)
+		plaintext = plaintext[k:]
+	}
+	require.NoError(t, p.Pump())
+	require.NoError(t, p.Flush())
+	require.Zero(t, w.Len())
 }
 
 func checkDigest(t *testing.T, want []byte, d hash.Hash, name string) {

@@ -21,6 +21,7 @@ type Peer struct {
 	EncryptWriter func(w io.Writer) (io.WriteCloser, error)
 	EncryptReader func(r io.Reader) (io.Reader, error)
 	DecryptReader func(r io.Reader) (io.Reader, error)
+	Reencrypt     func(w io.Writer, r io.Reader) error // to a message of the same kind
 
 	Buffer int // what its readers are to be read with; 0: what io.Copy does
 }
@@ -83,5 +84,9 @@ func Esdk(id suite.ID, frameLength, workers int) (*Peer, error) {
 		EncryptWriter: func(w io.Writer) (io.WriteCloser, error) { return c.NewEncryptWriter(ctx, w, p, opts) },
 		EncryptReader: func(r io.Reader) (io.Reader, error) { return c.NewEncryptReader(ctx, r, p, opts) },
 		DecryptReader: func(r io.Reader) (io.Reader, error) { return c.NewDecryptReader(ctx, r, p, nil) },
+		Reencrypt: func(w io.Writer, r io.Reader) error {
+			_, err := c.Reencrypt(ctx, w, r, p, p, &esdk.ReencryptOptions{Encrypt: esdk.EncryptOptions{Suite: id}})
+			return err
+		},
 	}, nil
 }

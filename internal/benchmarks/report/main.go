@@ -36,6 +36,7 @@ var parts = []part{
 	{"sizes", overMessageSize},
 	{"cores", overCores},
 	{"length", longStreams},
+	{"reencrypt", reencrypt},
 	{"memory", memory},
 }
 
