@@ -276,28 +276,27 @@ func TestReencryptKeepsItsBuffersSmall(t *testing.T) {
 		message := encrypt(t, parallelSuites[i%2], plaintext, esdk.EncryptOptions{FrameLength: from})
 		for j, to := range turn([]int64{0, 1 << 20, 4096}, i) {
 			for _, workers := range turn([]int{64, 1, 2}, i+j) {
-				for _, id := range turn(parallelSuites, i+j) {
-					limit := 2*(4<<20) + 2*(from+32) + 2*(max(from, to)+32)
-					base := int64(liveHeap())
-					source, read, written := bytes.NewReader(message), 0, 0
-					weigh := func(n int, count *int) {
-						if *count += n; *count >= 3<<20 { // while what was read is in the buffers
-							*count = 0
-							require.LessOrEqual(t, int64(liveHeap())-base, limit, "frames of %d and %d bytes, %d goroutines, %v", from, to, workers, id)
-						}
+				id := parallelSuites[(i+j)%2]
+				limit := 2*(4<<20) + 2*(from+32) + 2*(max(from, to)+32)
+				base := int64(liveHeap())
+				source, read, written := bytes.NewReader(message), 0, 0
+				weigh := func(n int, count *int) {
+					if *count += n; *count >= 3<<20 { // while what was read is in the buffers
+						*count = 0
+						require.LessOrEqual(t, int64(liveHeap())-base, limit, "frames of %d and %d bytes, %d goroutines, %v", from, to, workers, id)
 					}
-					_, err := (&esdk.Client{Concurrency: workers}).Reencrypt(bg, writerFunc(func(p []byte) (int, error) {
-						weigh(len(p), &written)
-						return len(p), nil
-					}), filling{readerFunc(func(p []byte) (int, error) {
-						n, err := source.Read(p)
-						weigh(n, &read)
-						return n, err
-					})}, rawAES(t), rawAES(t), &esdk.ReencryptOptions{Encrypt: esdk.EncryptOptions{Suite: id, FrameLength: to}})
-					require.NoError(t, err)
-					runtime.KeepAlive(message)
-					runtime.KeepAlive(plaintext)
 				}
+				_, err := (&esdk.Client{Concurrency: workers}).Reencrypt(bg, writerFunc(func(p []byte) (int, error) {
+					weigh(len(p), &written)
+					return len(p), nil
+				}), filling{readerFunc(func(p []byte) (int, error) {
+					n, err := source.Read(p)
+					weigh(n, &read)
+					return n, err
+				})}, rawAES(t), rawAES(t), &esdk.ReencryptOptions{Encrypt: esdk.EncryptOptions{Suite: id, FrameLength: to}})
+				require.NoError(t, err)
+				runtime.KeepAlive(message)
+				runtime.KeepAlive(plaintext)
 			}
 		}
 	}
