@@ -1,7 +1,6 @@
 package keyprovider
 
 import (
-	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -10,9 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"runtime"
 	"slices"
-	"sync"
 
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/internal/provider"
@@ -23,6 +20,44 @@ import (
 type defaultManager struct{ provider MasterKeyProvider }
 
 func (m defaultManager) EncryptionMaterials(ctx context.Context, req *EncryptionRequest) (*EncryptionMaterials, error) {
+	materials, err := m.begin(req)
+	if err != nil {
+		return nil, err
+	}
+	lent, copied := m.lend(materials.Suite, materials.EncryptionContext)
+	keys, err := m.masterKeys(ctx, lent, req.MaxEncryptedDataKeys)
+	if err != nil {
+		return nil, err
+	}
+	generated, err := generateWith(ctx, keys, 0, lent, copied, materials)
+	if err != nil {
+		return nil, err
+	}
+	done := false
+	defer func() {
+		if !done { // a panic included
+			clear(generated.Plaintext)
+		}
+	}()
+	materials.DataKey = generated.Plaintext
+	materials.EncryptedDataKeys = make([]EncryptedDataKey, len(keys))
+	materials.EncryptedDataKeys[0] = generated.Encrypted
+	if further := keys[1:]; len(further) > 0 {
+		err := inParallel(ctx, len(further), func(ctx context.Context, i int) error {
+			edk, err := encryptWith(ctx, keys, i+1, materials)
+			materials.EncryptedDataKeys[i+1] = edk
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	done = true
+	return materials, nil
+}
+
+// begin returns the materials of a new message but for its data key.
+func (m defaultManager) begin(req *EncryptionRequest) (*EncryptionMaterials, error) {
 	if provider.IsNil(m.provider) {
 		return nil, errNilProvider
 	}
@@ -44,24 +79,30 @@ func (m defaultManager) EncryptionMaterials(ctx context.Context, req *Encryption
 		EncryptionContext:   req.EncryptionContext,
 		RequiredContextKeys: req.RequiredContextKeys,
 	}
-	if id.Signing() {
-		var err error
-		if materials.SigningKey, err = ecdsa.GenerateKey(id.Curve(), rand.Reader); err != nil {
-			return nil, err
-		}
-		ec := maps.Clone(req.EncryptionContext)
-		if ec == nil {
-			ec = make(map[string]string, 1)
-		}
-		if ec[format.PublicKeyField], err = EncodePublicKey(&materials.SigningKey.PublicKey); err != nil {
-			return nil, err
-		}
-		if !fits(ec) {
-			return nil, fmt.Errorf("%w: too long together with the %s of a signed message; at most 65535 bytes", ErrEncryptionContext, format.PublicKeyField)
-		}
-		materials.EncryptionContext = ec
+	if !id.Signing() {
+		return materials, nil
 	}
-	lent, copied := m.lend(id, materials.EncryptionContext)
+	var err error
+	if materials.SigningKey, err = ecdsa.GenerateKey(id.Curve(), rand.Reader); err != nil {
+		return nil, err
+	}
+	ec := maps.Clone(req.EncryptionContext)
+	if ec == nil {
+		ec = make(map[string]string, 1)
+	}
+	if ec[format.PublicKeyField], err = EncodePublicKey(&materials.SigningKey.PublicKey); err != nil {
+		return nil, err
+	}
+	if !fits(ec) {
+		return nil, fmt.Errorf("%w: too long together with the %s of a signed message; at most 65535 bytes", ErrEncryptionContext, format.PublicKeyField)
+	}
+	materials.EncryptionContext = ec
+	return materials, nil
+}
+
+// masterKeys returns the provider's master keys: at least one, at most limit unless
+// that is zero, and none nil.
+func (m defaultManager) masterKeys(ctx context.Context, lent *Request, limit int) ([]MasterKey, error) {
 	keys, err := m.provider.MasterKeys(ctx, lent)
 	if err != nil {
 		return nil, err
@@ -69,39 +110,13 @@ func (m defaultManager) EncryptionMaterials(ctx context.Context, req *Encryption
 	if len(keys) == 0 {
 		return nil, errors.New("the provider has no master key")
 	}
-	if limit := req.MaxEncryptedDataKeys; limit > 0 && len(keys) > limit || len(keys) > format.MaxEncryptedDataKeys {
+	if limit > 0 && len(keys) > limit || len(keys) > format.MaxEncryptedDataKeys {
 		return nil, fmt.Errorf("%w: the provider has %d master keys", format.ErrTooManyDataKeys, len(keys))
 	}
 	if slices.ContainsFunc(keys, func(k MasterKey) bool { return provider.IsNil(k) }) {
 		return nil, errors.New("the provider has a nil master key")
 	}
-	generated, err := keys[0].GenerateDataKey(ctx, lent)
-	if err := checkDataKey(generated, id, err); err != nil {
-		return nil, err
-	}
-	done := false
-	defer func() {
-		if !done { // a panic included
-			clear(generated.Plaintext)
-		}
-	}()
-	if copied {
-		if err := checkLent(lent, materials); err != nil {
-			return nil, err
-		}
-	}
-	if err := checkEncrypted(&generated.Encrypted, 0); err != nil {
-		return nil, err
-	}
-	materials.DataKey = generated.Plaintext
-	materials.EncryptedDataKeys = []EncryptedDataKey{generated.Encrypted}
-	further, err := encryptWith(ctx, keys[1:], materials, generated.Plaintext)
-	if err != nil {
-		return nil, err
-	}
-	materials.EncryptedDataKeys = append(materials.EncryptedDataKeys, further...)
-	done = true
-	return materials, nil
+	return keys, nil
 }
 
 func (m defaultManager) DecryptionMaterials(ctx context.Context, req *DecryptionRequest) (*DecryptionMaterials, error) {
@@ -167,116 +182,6 @@ func checkDataKey(key *DataKey, id suite.ID, err error) error {
 	}
 	if provider.IsZero(key.Plaintext) {
 		return fmt.Errorf("the provider returned %w", provider.ErrZeroKey)
-	}
-	return nil
-}
-
-// checkEncrypted checks what the master key at index i returned.
-func checkEncrypted(edk *EncryptedDataKey, i int) error {
-	if len(edk.Ciphertext) == 0 {
-		return fmt.Errorf("master key %d returned an encrypted data key without ciphertext", i+1)
-	}
-	return nil
-}
-
-// maxParallelKeys is how many master keys encrypt a data key at the same time.
-const maxParallelKeys = 16
-
-// encryptWith lets every key encrypt the data key of m, at the same time, and
-// returns the results in the order of the keys. The first failure cancels the
-// others; all have ended when it returns. If a key panics or ends its goroutine,
-// encryptWith does the same.
-func encryptWith(ctx context.Context, keys []MasterKey, m *EncryptionMaterials, plaintext []byte) ([]EncryptedDataKey, error) {
-	if len(keys) == 0 {
-		return nil, nil
-	}
-	all, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	results := make([]encrypted, len(keys))
-	slots := make(chan struct{}, maxParallelKeys)
-	var wg sync.WaitGroup
-	for i, key := range keys {
-		slots <- struct{}{}
-		if all.Err() != nil {
-			break
-		}
-		wg.Go(func() {
-			defer func() { <-slots }()
-			own := bytes.Clone(plaintext) // whatever the key does to it, the message has another
-			defer clear(own)
-			r := &results[i]
-			defer r.end(cancel)
-			req := (&Request{m.Suite, m.EncryptionContext}).clone()
-			edk, err := key.EncryptDataKey(all, req, own)
-			if err != nil {
-				err = fmt.Errorf("master key %d: %w", i+2, err)
-			} else if err = checkLent(req, m); err == nil {
-				err = checkEncrypted(&edk, i+1)
-			}
-			if err != nil {
-				cancel(err)
-			}
-			r.edk, r.err, r.returned = edk, err, true
-		})
-	}
-	wg.Wait()
-	resume(results)
-	if done := ctx.Err(); done != nil {
-		for i := range results {
-			if errors.Is(results[i].err, done) {
-				return nil, results[i].err // it says what ctx ended
-			}
-		}
-		return nil, done
-	}
-	if err := context.Cause(all); err != nil {
-		return nil, err
-	}
-	edks := make([]EncryptedDataKey, len(keys))
-	for i := range results {
-		edks[i] = results[i].edk
-	}
-	return edks, nil
-}
-
-// encrypted is what became of a master key's call on a goroutine of its own.
-type encrypted struct {
-	edk      EncryptedDataKey
-	err      error
-	returned bool
-	ended    bool // neither returned nor panicked: by runtime.Goexit
-	panicked any
-}
-
-// end is deferred by the goroutine.
-func (r *encrypted) end(cancel context.CancelCauseFunc) {
-	if r.returned {
-		return
-	}
-	if r.panicked = recover(); r.panicked == nil {
-		r.ended = true
-	}
-	cancel(errors.New("another master key did not return"))
-}
-
-// resume does on the caller's goroutine what a key did on its own: it panics with
-// the same value, or else ends the goroutine.
-func resume(results []encrypted) {
-	for i := range results {
-		if value := results[i].panicked; value != nil {
-			panic(value)
-		}
-	}
-	if slices.ContainsFunc(results, func(r encrypted) bool { return r.ended }) {
-		runtime.Goexit()
-	}
-}
-
-// checkLent checks that a request that was lent for m is as it was: what a key
-// wraps for another encryption context, nobody can unwrap.
-func checkLent(req *Request, m *EncryptionMaterials) error {
-	if req.Suite != m.Suite || !maps.Equal(req.EncryptionContext, m.EncryptionContext) {
-		return errors.New("the provider or a master key changed the request that it was given: the data key may be bound to another encryption context")
 	}
 	return nil
 }
