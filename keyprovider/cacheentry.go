@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/internal/cache"
@@ -150,11 +151,17 @@ func (m *cachedEncryption) Clear() {
 	m.SigningKey = nil
 }
 
+// MaxAge returns how long a manager wants the materials to be kept: see [Quorum].
+func (m *cachedEncryption) MaxAge() time.Duration { return m.maxAge }
+
 // cachedDecryption are decryption materials in a cache.
 type cachedDecryption struct{ DecryptionMaterials }
 
 // Clear erases the data key.
 func (m *cachedDecryption) Clear() { clear(m.DataKey) }
+
+// MaxAge returns no limit.
+func (m *cachedDecryption) MaxAge() time.Duration { return 0 }
 
 // clone returns a copy that shares nothing but the signing key, which is
 // read-only. All its bytes are one allocation.

@@ -42,6 +42,9 @@
 // the new one and decrypt with Multi(new, old) until no message under the old key
 // is left. Header.OpenedBy of package format says which entry opened a message.
 //
+// With Multi, encryption needs all the keys. With [Quorum] over it, or over a provider
+// with keys in several Regions, encryption goes on while some of them do not answer.
+//
 // # Encryption context
 //
 // The encryption context is authenticated but stored in clear. [RequireContext]

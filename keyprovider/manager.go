@@ -29,7 +29,7 @@ func (m defaultManager) EncryptionMaterials(ctx context.Context, req *Encryption
 	if err != nil {
 		return nil, err
 	}
-	generated, err := generateWith(ctx, keys, 0, lent, copied, materials)
+	generated, err := generateWith(ctx, keys[0], lent, copied, materials)
 	if err != nil {
 		return nil, err
 	}
@@ -44,9 +44,12 @@ func (m defaultManager) EncryptionMaterials(ctx context.Context, req *Encryption
 	materials.EncryptedDataKeys[0] = generated.Encrypted
 	if further := keys[1:]; len(further) > 0 {
 		err := inParallel(ctx, len(further), func(ctx context.Context, i int) error {
-			edk, err := encryptWith(ctx, keys, i+1, materials)
+			edk, err := encryptWith(ctx, further[i], materials)
+			if err != nil {
+				return ofKey(i+1, err)
+			}
 			materials.EncryptedDataKeys[i+1] = edk
-			return err
+			return nil
 		})
 		if err != nil {
 			return nil, err

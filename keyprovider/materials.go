@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/internal/provider"
@@ -88,6 +89,8 @@ type EncryptionMaterials struct {
 	DataKey             []byte            // secret
 	EncryptedDataKeys   []EncryptedDataKey
 	SigningKey          *ecdsa.PrivateKey // on the suite's curve; nil if the suite does not sign
+
+	maxAge time.Duration // for how long a Cache may use them; zero: it decides
 }
 
 // A DecryptionRequest asks for the materials of an existing message.

@@ -77,6 +77,7 @@ func TestKeysPrintNowhere(t *testing.T) {
 		"Multi of values":              newMulti(t, *aes, *rsa),
 		"Multi of Multi":               newMulti(t, both, newMulti(t, *aes)),
 		"RequireContext":               requireContext(t, both, "key"),
+		"Quorum":                       newQuorum(t, both, keyprovider.QuorumOptions{Min: 1}),
 		"default manager":              keyprovider.Materials(both),
 		"slice of data keys":           []keyprovider.DataKey{dataKey},
 		"slice of pointers":            []*keyprovider.DataKey{&dataKey},
@@ -94,7 +95,8 @@ func TestKeysPrintNowhere(t *testing.T) {
 			e keyprovider.RawECDH
 			p keyprovider.MasterKeyProvider
 			c *keyprovider.Cache
-		}{*aes, *rsa, *static, aes, newCache(t, aes, keyprovider.CacheOptions{})},
+			q keyprovider.MasterKeyProvider
+		}{*aes, *rsa, *static, aes, newCache(t, aes, keyprovider.CacheOptions{}), newQuorum(t, aes, keyprovider.QuorumOptions{Min: 1})},
 	}
 
 	forbidden := secrets("data or wrapping key", aesKey(32))

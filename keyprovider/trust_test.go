@@ -134,9 +134,9 @@ func TestEncryptedDataKeysWithoutCiphertextAreRefused(t *testing.T) {
 		return keyprovider.EncryptedDataKey{ProviderID: "empty"}, nil
 	}}
 	_, err := encryptionMaterials(t, &stub{keys: []keyprovider.MasterKey{empty}}, &keyprovider.EncryptionRequest{Suite: id})
-	require.ErrorContains(t, err, "master key 1 returned an encrypted data key without ciphertext")
+	require.ErrorContains(t, err, "the master key returned an encrypted data key without ciphertext")
 	_, err = encryptionMaterials(t, &stub{keys: []keyprovider.MasterKey{&stubKey{}, &stubKey{}, empty}}, &keyprovider.EncryptionRequest{Suite: id})
-	require.ErrorContains(t, err, "master key 3 returned an encrypted data key without ciphertext")
+	require.ErrorContains(t, err, "master key 3: the master key returned an encrypted data key without ciphertext")
 }
 
 // A key that panics on a goroutine of the manager's does so on the caller's, who

@@ -11,10 +11,10 @@ import (
 	"sync"
 )
 
-// generateWith lets keys[i] generate the data key of m. The request is one that was
-// lent for m; copied says whether it is a copy.
-func generateWith(ctx context.Context, keys []MasterKey, i int, lent *Request, copied bool, m *EncryptionMaterials) (*DataKey, error) {
-	generated, err := keys[i].GenerateDataKey(ctx, lent)
+// generateWith lets the master key generate the data key of m. The request is one that
+// was lent for m; copied says whether it is a copy.
+func generateWith(ctx context.Context, key MasterKey, lent *Request, copied bool, m *EncryptionMaterials) (*DataKey, error) {
+	generated, err := key.GenerateDataKey(ctx, lent)
 	if err := checkDataKey(generated, m.Suite, err); err != nil {
 		return nil, err
 	}
@@ -22,7 +22,7 @@ func generateWith(ctx context.Context, keys []MasterKey, i int, lent *Request, c
 		err = checkLent(lent, m)
 	}
 	if err == nil {
-		err = checkEncrypted(&generated.Encrypted, i)
+		err = checkEncrypted(&generated.Encrypted)
 	}
 	if err != nil {
 		clear(generated.Plaintext)
@@ -31,16 +31,17 @@ func generateWith(ctx context.Context, keys []MasterKey, i int, lent *Request, c
 	return generated, nil
 }
 
-// encryptWith lets keys[i] encrypt the data key of m.
-func encryptWith(ctx context.Context, keys []MasterKey, i int, m *EncryptionMaterials) (EncryptedDataKey, error) {
+// encryptWith lets the master key encrypt the data key of m.
+func encryptWith(ctx context.Context, key MasterKey, m *EncryptionMaterials) (EncryptedDataKey, error) {
 	own := bytes.Clone(m.DataKey) // whatever the key does to it, the message has another
 	defer clear(own)
 	req := (&Request{m.Suite, m.EncryptionContext}).clone()
-	edk, err := keys[i].EncryptDataKey(ctx, req, own)
-	if err != nil {
-		err = fmt.Errorf("master key %d: %w", i+1, err)
-	} else if err = checkLent(req, m); err == nil {
-		err = checkEncrypted(&edk, i)
+	edk, err := key.EncryptDataKey(ctx, req, own)
+	if err == nil {
+		err = checkLent(req, m)
+	}
+	if err == nil {
+		err = checkEncrypted(&edk)
 	}
 	if err != nil {
 		return EncryptedDataKey{}, err
@@ -57,13 +58,16 @@ func checkLent(req *Request, m *EncryptionMaterials) error {
 	return nil
 }
 
-// checkEncrypted checks what the master key at index i returned.
-func checkEncrypted(edk *EncryptedDataKey, i int) error {
+// checkEncrypted checks what a master key returned.
+func checkEncrypted(edk *EncryptedDataKey) error {
 	if len(edk.Ciphertext) == 0 {
-		return fmt.Errorf("master key %d returned an encrypted data key without ciphertext", i+1)
+		return errors.New("the master key returned an encrypted data key without ciphertext")
 	}
 	return nil
 }
+
+// ofKey returns the error of the master key at index i.
+func ofKey(i int, err error) error { return fmt.Errorf("master key %d: %w", i+1, err) }
 
 // maxParallelKeys is how many master keys encrypt a data key at the same time.
 const maxParallelKeys = 16

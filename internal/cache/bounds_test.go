@@ -252,3 +252,44 @@ func TestBoundsHoldWhenARefreshFails(t *testing.T) {
 		s.Purge()
 	})
 }
+
+// A value can have a shorter MaxAge of its own, which holds for all views, and a grace
+// period of at most a tenth of it.
+func TestAValuesOwnMaxAgeHolds(t *testing.T) {
+	for name, test := range map[string]struct {
+		own, grace time.Duration
+		refresh    time.Duration // age from which one request refreshes it
+		end        time.Duration
+	}{
+		"shorter":                     {own: 30 * time.Second, grace: 10 * time.Second, refresh: 27 * time.Second, end: 30 * time.Second},
+		"shorter, small grace period": {own: 30 * time.Second, grace: time.Second, refresh: 29 * time.Second, end: 30 * time.Second},
+		"shorter, no grace period":    {own: 30 * time.Second, refresh: 30 * time.Second, end: 30 * time.Second},
+		"longer":                      {own: 2 * time.Minute, grace: 10 * time.Second, refresh: 50 * time.Second, end: time.Minute},
+		"none":                        {grace: 10 * time.Second, refresh: 50 * time.Second, end: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := cache.New(10)
+				u := newUser(s, cache.Options{MaxAge: time.Minute, Grace: test.grace, Interval: test.grace / 10})
+				lax := newUser(s, cache.Options{MaxAge: time.Hour})
+				u.maxAge = test.own
+				u.want(t, 1, 0, cache.Loaded)
+				time.Sleep(test.refresh - 1)
+				u.want(t, 1, 0, cache.Hit)
+				lax.want(t, 1, 0, cache.Hit)
+				time.Sleep(time.Nanosecond)
+				if test.refresh < test.end {
+					u.load = func(context.Context) (cache.Value, error) { return nil, errDown }
+					u.want(t, 1, 0, cache.Loaded)
+					require.Equal(t, 2, u.made())
+					u.want(t, 1, 0, cache.Hit)
+					u.load = nil
+				}
+				time.Sleep(test.end - test.refresh)
+				synctest.Wait()
+				require.Equal(t, 1, u.value(0).cleared)
+				lax.want(t, 1, 0, cache.Loaded)
+			})
+		})
+	}
+}

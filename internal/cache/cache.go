@@ -43,9 +43,14 @@ type ID struct {
 	Parts [3]uint32
 }
 
-// A Value is what an entry holds. Clear erases its secrets. It is called once, with the
-// store locked, after the last use of the value.
-type Value interface{ Clear() }
+// A Value is what an entry holds. Its methods are called with the store locked.
+type Value interface {
+	// Clear erases its secrets. It is called once, after the last use of the value.
+	Clear()
+	// MaxAge is how long the value may be used, whatever the views allow. Zero means no
+	// limit of its own.
+	MaxAge() time.Duration
+}
 
 // Usage is what a value was used for.
 type Usage struct {
@@ -114,6 +119,7 @@ type entry struct {
 	bounds        // of all views that used it
 	used    Usage // by all of them
 	created time.Time
+	own     time.Duration // the value's own MaxAge, if that is not zero
 	expires time.Time     // maxAge after created
 	tried   time.Time     // when the latest refresh began
 	recent  *list.Element // in Store.recent
@@ -175,7 +181,11 @@ func (s *Store) put(f *flight, value Value, now time.Time) {
 	if f.overdue(f.view, now) { // the service may have answered long ago
 		created = f.began.Add(f.view.maxFlight)
 	}
-	expires := created.Add(f.maxAge)
+	b, own := f.bounds, value.MaxAge()
+	if own > 0 {
+		b.maxAge = min(b.maxAge, own)
+	}
+	expires := created.Add(b.maxAge)
 	old := s.entries[f.id]
 	switch {
 	case f.purged, s.capacity <= 0, f.used.Messages >= f.limit.Messages, !now.Before(expires), old != nil && old.seq > f.seq:
@@ -189,7 +199,7 @@ func (s *Store) put(f *flight, value Value, now time.Time) {
 		oldest.view.stats.Evictions++
 		s.drop(oldest)
 	}
-	e := &entry{id: f.id, value: value, view: f.view, seq: f.seq, bounds: f.bounds, used: f.used, created: created, expires: expires}
+	e := &entry{id: f.id, value: value, view: f.view, seq: f.seq, bounds: b, used: f.used, created: created, own: own, expires: expires}
 	s.entries[e.id] = e
 	e.recent = s.recent.PushFront(e)
 	heap.Push(&s.expiries, e)

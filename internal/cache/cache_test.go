@@ -17,9 +17,13 @@ import (
 var bg = context.Background()
 
 // secret is a value that knows whether it was cleared.
-type secret struct{ cleared int }
+type secret struct {
+	cleared int
+	maxAge  time.Duration
+}
 
-func (s *secret) Clear() { s.cleared++ }
+func (s *secret) Clear()                { s.cleared++ }
+func (s *secret) MaxAge() time.Duration { return s.maxAge }
 
 // A user of the store makes requests and counts the calls.
 type user struct {
@@ -27,6 +31,7 @@ type user struct {
 	mu     sync.Mutex
 	calls  int
 	values []*secret
+	maxAge time.Duration                              // of the values that are loaded
 	load   func(context.Context) (cache.Value, error) // nil: a new secret, at once
 	refuse bool                                       // Take refuses
 }
@@ -59,7 +64,7 @@ func (r *request) Load(ctx context.Context) (cache.Value, error) {
 	}
 	r.u.mu.Lock()
 	defer r.u.mu.Unlock()
-	r.taken = &secret{}
+	r.taken = &secret{maxAge: r.u.maxAge}
 	r.u.values = append(r.u.values, r.taken)
 	return r.taken, nil
 }

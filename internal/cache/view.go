@@ -46,8 +46,9 @@ type Options struct {
 	MaxAge time.Duration
 	// Grace is the last part of MaxAge. In it one request refreshes the entry while
 	// the others use the old value, and so does another one every Interval, until a
-	// refresh succeeds: one that hangs holds up no other. It is part of the view's own MaxAge, also if that of
-	// another view ends before. Zero means none.
+	// refresh succeeds: one that hangs holds up no other. It is part of the view's own
+	// MaxAge, also if that of another view ends before; of a value with a shorter MaxAge it
+	// is a tenth at most. Zero means none.
 	Grace, Interval time.Duration
 	// Limit is the most use of a value. Zeros mean no limit; Unknown must be zero.
 	Limit Usage
@@ -193,7 +194,7 @@ func (v *View) next(k Key, r Request, is *inside, join bool) step {
 	if e != nil {
 		used, b, fits := v.fits(e, k.Cost, now)
 		age := now.Sub(e.created)
-		refresh = fits && age >= v.maxAge-v.grace && now.Sub(e.tried) >= v.interval
+		refresh = fits && age >= v.refreshAge(e) && now.Sub(e.tried) >= v.interval
 		if fits && !refresh {
 			if !r.Take(e.value) {
 				return step{outcome: Alone}
@@ -211,6 +212,14 @@ func (v *View) next(k Key, r Request, is *inside, join bool) step {
 		e.tried = now
 	}
 	return step{lead: s.takeOff(v, k)}
+}
+
+// refreshAge returns the age from which the view refreshes the entry.
+func (v *View) refreshAge(e *entry) time.Duration {
+	if e.own > 0 && e.own < v.maxAge {
+		return e.own - min(v.grace, e.own/graceTries)
+	}
+	return v.maxAge - v.grace
 }
 
 // fits returns the total use of the entry and its bounds if a request of the view used

@@ -64,12 +64,16 @@ type Failure struct{ Causes []error }
 const maxCauses = 8
 
 // Error prints the first eight causes and the number of the others.
-func (e *Failure) Error() string {
+func (e *Failure) Error() string { return WithCauses("no data key could be decrypted", e.Causes) }
+
+// WithCauses returns the text with the first eight causes and the number of the
+// others.
+func WithCauses(text string, causes []error) string {
 	var b strings.Builder
-	b.WriteString("no data key could be decrypted")
-	for i, cause := range e.Causes {
+	b.WriteString(text)
+	for i, cause := range causes {
 		if i == maxCauses {
-			fmt.Fprintf(&b, "; and %d more", len(e.Causes)-i)
+			fmt.Fprintf(&b, "; and %d more", len(causes)-i)
 			break
 		}
 		fmt.Fprintf(&b, "%s%v", []string{": ", "; "}[min(i, 1)], cause)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha512"
 	"fmt"
+	"time"
 
 	"github.com/esdk-go/esdk/internal/cache"
 	"github.com/esdk-go/esdk/kms/internal/uuid"
@@ -43,6 +44,9 @@ type branchKey struct {
 
 // Clear erases the key. The cache calls it when nothing will use the key again.
 func (k *branchKey) Clear() { clear(k.material[:]) }
+
+// MaxAge returns no limit.
+func (k *branchKey) MaxAge() time.Duration { return 0 }
 
 // A branchKeyCall is one use of a branch key. It is a [cache.Request].
 type branchKeyCall struct {

@@ -118,7 +118,8 @@ func TestBranchKeyCallsTakeOnlyTheirs(t *testing.T) {
 
 type other struct{}
 
-func (other) Clear() {}
+func (other) Clear()                {}
+func (other) MaxAge() time.Duration { return 0 }
 
 // If the entry is not for the call, the store is asked: nothing is wrapped
 // under a key that was not found.

@@ -1,0 +1,124 @@
+package keyprovider
+
+import (
+	"fmt"
+	"sync"
+	"time"
+)
+
+// outages are the master keys of a quorum that failed when they were asked last.
+type outages struct {
+	cooldown time.Duration
+	mu       sync.Mutex
+	of       map[keyID]*outage
+}
+
+// An outage is what is known about a master key that failed.
+type outage struct {
+	failed time.Time
+	err    error
+	probed bool // a message is asking the key again
+}
+
+// A keyID tells the master keys of a provider apart: by the text of the String method
+// and the number of keys before it that have the same, or that have none. MasterKeys may
+// return other values each time, so those tell nothing.
+type keyID struct {
+	text   string
+	number int
+}
+
+// A member is a master key as one message sees it.
+type member struct {
+	id        keyID
+	admission admission
+	probes    *outage // of a probing one
+	asked     bool
+	in        bool // edk is the data key, wrapped
+	edk       EncryptedDataKey
+	err       error // why the key is not in, if it failed or is left out
+}
+
+// An admission says whether a message asks a master key.
+type admission int
+
+const (
+	welcome admission = iota
+	probing           // it is asked again, by this message alone
+	leftOut           // it is asked only if too few others answer
+)
+
+// admit returns the members of a round, one for each of keys. Those that are left out
+// have an error. The caller must dismiss them.
+func (o *outages) admit(keys []MasterKey) []member {
+	members := make([]member, len(keys))
+	before := make(map[string]int, len(keys))
+	for i, key := range keys {
+		var text string
+		if s, ok := key.(fmt.Stringer); ok {
+			text = s.String()
+		}
+		members[i].id = keyID{text, before[text]}
+		before[text]++
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	for i := range members {
+		m := &members[i]
+		outage := o.of[m.id]
+		if outage == nil {
+			continue
+		}
+		age := now.Sub(outage.failed)
+		if age >= o.cooldown && !outage.probed {
+			outage.probed = true
+			m.admission, m.probes = probing, outage
+			continue
+		}
+		m.admission = leftOut
+		name := ""
+		if m.id.text != "" {
+			name = fmt.Sprintf(" (%.200s)", m.id.text)
+		}
+		m.err = fmt.Errorf("master key %d%s: not asked, as it failed %v ago: %w", i+1, name, age.Round(time.Millisecond), outage.err)
+	}
+	return members
+}
+
+// dismiss ends a round. The next message asks the keys again that this one was to ask
+// and did not.
+func (o *outages) dismiss(members []member) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range members {
+		if p := members[i].probes; p != nil {
+			p.probed = false
+		}
+	}
+}
+
+// begin records that a key failed.
+func (o *outages) begin(id keyID, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	if len(o.of) >= maxOutages { // most of keys that nobody asks any more
+		for id, outage := range o.of {
+			if len(o.of) >= maxOutages || now.Sub(outage.failed) >= o.cooldown {
+				delete(o.of, id)
+			}
+		}
+	}
+	o.of[id] = &outage{failed: now, err: err}
+}
+
+// end records that a key answered.
+func (o *outages) end(id keyID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.of, id)
+}
+
+// maxOutages is how many outages are remembered: the keys may depend on the message.
+const maxOutages = 1000
