@@ -58,6 +58,7 @@ type opening struct {
 	header          *format.Header
 	verificationKey *ecdsa.PublicKey // nil if the suite does not sign
 	digest          hash.Hash        // of all that is signed, so far; nil if no signature is to be verified
+	derivation      derivation
 }
 
 // open reads a message's header from r, and no more, gets the materials for it
@@ -164,7 +165,8 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 	if err := checkDecryptionMaterials(&materials, h, o.EncryptionContext); err != nil {
 		return nil, fmt.Errorf("decryption materials: %w", err)
 	}
-	aead, commitKey, err := deriveKeys(h.Suite, materials.DataKey, h.MessageID)
+	m := &opening{header: h, verificationKey: materials.VerificationKey}
+	aead, commitKey, err := m.derivation.keys(h.Suite, materials.DataKey, h.MessageID)
 	if err != nil {
 		return nil, err
 	}
@@ -200,7 +202,6 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 	h.EncryptionContext = materials.EncryptionContext
 	h.OpenedBy = entryOf(h, materials.OpenedBy)
 
-	m := &opening{header: h, verificationKey: materials.VerificationKey}
 	if h.Suite.Signing() && o.Signature != IgnoreSignature {
 		m.digest = h.Suite.SignatureHash().New()
 		m.digest.Write(raw)

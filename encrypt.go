@@ -51,6 +51,9 @@ type sealing struct {
 	signingKey *ecdsa.PrivateKey // nil if the suite does not sign
 	digest     hash.Hash         // of all that is signed, so far; nil likewise
 	limit      int64             // of a stream's plaintext, in bytes; 0: none
+	derivation derivation
+	id         [32]byte
+	tag        [suite.TagSize]byte
 }
 
 // streamed is the plaintext length of a stream.
@@ -222,9 +225,10 @@ func checkSigningKey(m *keyprovider.EncryptionMaterials) error {
 //
 // It follows client-apis/encrypt.md, "Construct the header", of the specification.
 func sealHeader(m *keyprovider.EncryptionMaterials, o *EncryptOptions, workers int) (*sealing, error) {
-	id := make([]byte, m.Suite.MessageIDSize())
+	s := &sealing{suite: m.Suite, signingKey: m.SigningKey, limit: o.MaxPlaintextLength}
+	id := s.id[:m.Suite.MessageIDSize()]
 	rand.Read(id) // never fails
-	aead, commitKey, err := deriveKeys(m.Suite, m.DataKey, id)
+	aead, commitKey, err := s.derivation.keys(m.Suite, m.DataKey, id)
 	if err != nil {
 		return nil, err
 	}
@@ -247,14 +251,13 @@ func sealHeader(m *keyprovider.EncryptionMaterials, o *EncryptOptions, workers i
 		if err != nil {
 			return nil, nil, err
 		}
-		return zeroIV[:], aead.Seal(nil, zeroIV[:], nil, aad), nil
+		return zeroIV[:], aead.Seal(s.tag[:0], zeroIV[:], nil, aad), nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	h.EncryptionContext = m.EncryptionContext
-
-	s := &sealing{header: h, suite: m.Suite, signingKey: m.SigningKey, limit: o.MaxPlaintextLength}
+	s.header = h
 	if m.Suite.Signing() {
 		s.digest = m.Suite.SignatureHash().New()
 	}

@@ -99,6 +99,7 @@ type body struct {
 	inline          slot      // also the first of slots, once there are any; has the nonce of the last frame
 	slots           []*slot   // kept for their memory
 	pipeline        Pipeline  // at most one at a time, so its memory can be here
+	aad, last       [maxAAD]byte
 }
 
 // A direction is what differs between sealing and opening.
@@ -117,8 +118,8 @@ func (b *body) init(c Config, d direction, inSize, outSize int) {
 	b.Config, b.direction, b.inSize, b.outSize = c, d, inSize, outSize
 	b.Workers = min(c.Workers, maxWorkers)
 	b.next, b.due = 1, 1
-	b.initSlot(&b.inline, make([]byte, 0, 2*maxAAD))
-	b.MessageID = b.inline.aad[:len(c.MessageID)] // the caller's is in the hands of users
+	b.initSlot(&b.inline, b.aad[:0])
+	b.MessageID = b.aad[:len(c.MessageID)] // the caller's is in the hands of users
 }
 
 // maxAAD is the most that is authenticated with a frame, besides its content.
@@ -128,10 +129,9 @@ func (b *body) initSlot(s *slot, memory []byte) {
 	s.aad = format.AppendBodyAAD(memory, b.MessageID, format.RegularFrame, 0, uint64(b.FrameLength))
 }
 
-// lastAAD returns the additional data of the final frame or the unframed body. Its
-// memory is behind that of the inline slot's.
+// lastAAD returns the additional data of the final frame or the unframed body.
 func (b *body) lastAAD(kind format.BodyKind, length uint64) []byte {
-	return format.AppendBodyAAD(b.inline.aad[len(b.inline.aad):], b.MessageID, kind, b.next, length)
+	return format.AppendBodyAAD(b.last[:0], b.MessageID, kind, b.next, length)
 }
 
 // Scratch returns n bytes of memory that nobody else uses until the next call of
