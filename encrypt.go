@@ -131,7 +131,8 @@ func checkContext(ec map[string]string, required []string) error {
 			return fmt.Errorf("%w: the required key %q is missing from EncryptOptions.EncryptionContext", ErrEncryptionContext, k)
 		}
 	}
-	if _, err := format.AppendEncryptionContext(nil, ec); err != nil {
+	var scratch [512]byte // enough for most, without an allocation
+	if _, err := format.AppendEncryptionContext(scratch[:0], ec); err != nil {
 		return fmt.Errorf("%w: %w", ErrEncryptionContext, err)
 	}
 	return nil

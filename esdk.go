@@ -285,7 +285,8 @@ func (o *DecryptOptions) settings(randomAccess bool) (DecryptOptions, error) {
 	default:
 		return s, fmt.Errorf("unknown %v", s.Signature)
 	}
-	if _, err := format.AppendEncryptionContext(nil, s.EncryptionContext); err != nil {
+	var scratch [512]byte // enough for most, without an allocation
+	if _, err := format.AppendEncryptionContext(scratch[:0], s.EncryptionContext); err != nil {
 		return s, fmt.Errorf("%w: %w", ErrEncryptionContext, err)
 	}
 	return s, nil

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -29,6 +30,8 @@ func AppendEncryptionContext(b []byte, ec map[string]string) ([]byte, error) {
 	if len(ec) == 0 {
 		return b, nil
 	}
+	var few [8]pair // enough for most, without an allocation
+	pairs := few[:0]
 	size := 2
 	for k, v := range ec {
 		if !utf8.ValidString(k) || !utf8.ValidString(v) {
@@ -38,26 +41,19 @@ func AppendEncryptionContext(b []byte, ec map[string]string) ([]byte, error) {
 		if size > maxField {
 			return nil, fmt.Errorf("%w: encryption context: more than %d bytes", ErrMalformed, maxField)
 		}
+		pairs = append(pairs, pair{k, v})
 	}
+	slices.SortFunc(pairs, func(a, b pair) int { return strings.Compare(a.key, b.key) })
 	b = slices.Grow(b, size)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(ec)))
-	if len(ec) == 1 { // the usual case needs no sorting
-		for k, v := range ec {
-			b = appendField(appendField(b, k), v)
-		}
-		return b, nil
-	}
-	var few [16]string // enough for most, without an allocation
-	keys := few[:0]
-	for k := range ec {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	for _, k := range keys {
-		b = appendField(appendField(b, k), ec[k])
+	b = binary.BigEndian.AppendUint16(b, uint16(len(pairs)))
+	for i := range pairs {
+		b = appendField(appendField(b, pairs[i].key), pairs[i].value)
 	}
 	return b, nil
 }
+
+// A pair is one of an encryption context.
+type pair struct{ key, value string }
 
 // appendField appends s with its two-byte length. The caller has checked it.
 func appendField[S ~string | ~[]byte](b []byte, s S) []byte {

@@ -77,10 +77,12 @@ func NewHeader(fields Header, authenticate func(body []byte) (iv, tag []byte, er
 	if err := h.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
-	size := 128 + len(h.MessageID) + len(h.CommitKey) // 128: more than all that has a fixed size
-	for k, v := range h.EncryptionContext {
-		size += 4 + len(k) + len(v)
+	var scratch [usualSize]byte
+	context, err := AppendEncryptionContext(scratch[:0], h.EncryptionContext)
+	if err != nil {
+		return nil, err
 	}
+	size := 128 + len(h.MessageID) + len(context) + len(h.CommitKey) // 128: more than all that has a fixed size
 	for _, edk := range h.EncryptedDataKeys {
 		size += 6 + len(edk.ProviderID) + len(edk.ProviderInfo) + len(edk.Ciphertext)
 	}
@@ -92,12 +94,7 @@ func NewHeader(fields Header, authenticate func(body []byte) (iv, tag []byte, er
 	b = binary.BigEndian.AppendUint16(b, uint16(h.Suite))
 	idAt := len(b)
 	b = append(b, h.MessageID...)
-	contextAt := len(b) + 2
-	b, err := AppendEncryptionContext(append(b, 0, 0), h.EncryptionContext)
-	if err != nil {
-		return nil, err
-	}
-	binary.BigEndian.PutUint16(b[contextAt-2:], uint16(len(b)-contextAt))
+	b = appendField(b, context)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(h.EncryptedDataKeys)))
 	keysAt := len(b)
 	for _, edk := range h.EncryptedDataKeys {
