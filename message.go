@@ -23,6 +23,9 @@ import (
 // zeroIV is what headers are authenticated with.
 var zeroIV [suite.IVSize]byte
 
+// commitInfo is the HKDF info of the key that a message commits to.
+var commitInfo = []byte("COMMITKEY")
+
 // deriveKeys returns the AEAD that encrypts the message and the key that it
 // commits to, nil if its suite does not commit. dataKey must have the length
 // that the suite wants.
@@ -65,7 +68,7 @@ func (d *derivation) keys(id suite.ID, dataKey, messageID []byte) (aead cipher.A
 	d.prk = hkdf.Extract(newHash, dataKey, salt)
 	if id.Committing() {
 		commitKey = d.memory.commitKey[:id.CommitKeySize()]
-		if _, err := io.ReadFull(hkdf.Expand(newHash, d.prk, []byte("COMMITKEY")), commitKey); err != nil {
+		if _, err := io.ReadFull(hkdf.Expand(newHash, d.prk, commitInfo), commitKey); err != nil {
 			return nil, nil, err
 		}
 	}

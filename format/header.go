@@ -82,12 +82,12 @@ func NewHeader(fields Header, authenticate func(body []byte) (iv, tag []byte, er
 	if err != nil {
 		return nil, err
 	}
-	size := 128 + len(h.MessageID) + len(context) + len(h.CommitKey) // 128: more than all that has a fixed size
+	size := 64 + len(h.MessageID) + len(context) + len(h.CommitKey) // 64: more than all that has a fixed size
 	for _, edk := range h.EncryptedDataKeys {
 		size += 6 + len(edk.ProviderID) + len(edk.ProviderInfo) + len(edk.Ciphertext)
 	}
 
-	b := append(make([]byte, 0, size), byte(h.Version))
+	b := append(make([]byte, 0, 2*size), byte(h.Version)) // and a copy of it
 	if h.Version == 1 {
 		b = append(b, messageType)
 	}
