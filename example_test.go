@@ -226,6 +226,33 @@ func ExampleNewDecryptReader() {
 	// Output: pay 100
 }
 
+// A part of a message is read without the rest. The source can be an *os.File, or
+// something that makes a ranged request of each ReadAt.
+func ExampleNewDecryptReaderAt() {
+	ctx, p := context.Background(), exampleProvider()
+	about := map[string]string{"record": "log of May"}
+	message, _, err := esdk.Encrypt(ctx, bytes.Repeat([]byte("0123456789"), 100_000), p, &esdk.EncryptOptions{EncryptionContext: about})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	src, size := bytes.NewReader(message), int64(len(message))
+
+	r, err := esdk.NewDecryptReaderAt(ctx, src, size, p, &esdk.DecryptOptions{
+		EncryptionContext: about,
+		Signature:         esdk.IgnoreSignature, // else the whole message is read first
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	part := make([]byte, 12)
+	if _, err := r.ReadAt(part, 500_000); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Printf("%s of %d bytes\n", part, r.Size())
+	// Output: 012345678901 of 1000000 bytes
+}
+
 // Close tells whether the message was read to its verified end: for consumers
 // that stop reading where their own format ends.
 func ExampleDecryptReader_Close() {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -183,41 +184,59 @@ var errUnwrap = errors.New("the data key cannot be unwrapped")
 // too long for it.
 func judge(t testing.TB, message []byte, p keyprovider.MasterKeyProvider, unstored map[string]string) verdict {
 	t.Helper()
-	r := bytes.NewReader(message)
-	h, err := format.ReadHeader(r, 0)
+	h, err := judgeHeader(t, message, p, unstored)
 	if err != nil {
 		return verdict{err: err}
 	}
+	return judgeBody(message, h)
+}
+
+// A judgedHeader is a header that was verified, and what it takes to verify the rest.
+type judgedHeader struct {
+	*format.Header
+	body []byte
+	aead cipher.AEAD
+	key  *ecdsa.PublicKey // nil if the suite does not sign
+}
+
+// judgeHeader is judge up to the header's tag.
+func judgeHeader(t testing.TB, message []byte, p keyprovider.MasterKeyProvider, unstored map[string]string) (judged judgedHeader, err error) {
+	t.Helper()
+	r := bytes.NewReader(message)
+	h, err := format.ReadHeader(r, 0)
+	if err != nil {
+		return judged, err
+	}
 	if h.FrameLength > fuzzFrameLimit {
-		return verdict{err: esdk.ErrFrameTooLong}
+		return judged, esdk.ErrFrameTooLong
 	}
 	body := message[len(message)-r.Len():]
 	s := byhand.SuiteOf(uint16(h.Suite))
 	ec, missing := maps.Clone(h.EncryptionContext), map[string]string{}
 	for k, v := range unstored {
 		if stored, ok := ec[k]; ok && stored != v || !ok && strings.HasPrefix(k, format.ReservedPrefix) {
-			return verdict{err: esdk.ErrEncryptionContext}
+			return judged, esdk.ErrEncryptionContext
 		} else if !ok {
 			ec[k], missing[k] = v, v
 		}
 	}
 	public, ok := ec[format.PublicKeyField]
 	if ok != (s.Curve != nil) {
-		return verdict{err: esdk.ErrEncryptionContext}
+		return judged, esdk.ErrEncryptionContext
 	}
 	var key *ecdsa.PublicKey
 	if ok {
 		if key = byhand.PublicKey(s, public); key == nil {
-			return verdict{err: esdk.ErrEncryptionContext}
+			return judged, esdk.ErrEncryptionContext
 		}
 	}
 	dataKey, err := p.DecryptDataKey(bg, &keyprovider.Request{Suite: h.Suite, EncryptionContext: ec}, h.EncryptedDataKeys)
 	if err != nil {
-		return verdict{err: errUnwrap}
+		return judged, errUnwrap
 	}
 	aead, commitKey := byhand.Keys(uint16(h.Suite), dataKey.Plaintext, h.MessageID)
 	if !bytes.Equal(commitKey, h.CommitKey) {
-		return verdict{err: esdk.ErrKeyCommitment}
+		return judged, esdk.ErrKeyCommitment
 	}
 	iv := h.IV
 	if h.Version == 2 {
@@ -232,16 +251,16 @@ func judge(t testing.TB, message []byte, p keyprovider.MasterKeyProvider, unstor
 		_, err = aead.Open(nil, iv, h.Tag, slices.Concat(headerBody, byhand.UnstoredNET400(context)))
 	}
 	if err != nil && s.Committing {
-		return verdict{err: esdk.ErrEncryptionContext}
+		return judged, esdk.ErrEncryptionContext
 	} else if err != nil {
-		return verdict{err: esdk.ErrAuthentication}
+		return judged, esdk.ErrAuthentication
 	}
-	return judgeBody(message, body, h, aead, key)
+	return judgedHeader{h, body, aead, key}, nil
 }
 
-// judgeBody is judge for what follows the header. key is nil if the suite does
-// not sign.
-func judgeBody(message, rest []byte, h *format.Header, aead cipher.AEAD, key *ecdsa.PublicKey) verdict {
+// judgeBody is judge for what follows the header.
+func judgeBody(message []byte, h judgedHeader) verdict {
+	rest := h.body
 	v := verdict{plaintext: []byte{}}
 	fail := func(err error) verdict { v.err = err; return v }
 	for due, last := uint32(1), false; !last; due++ {
@@ -260,16 +279,16 @@ func judgeBody(message, rest []byte, h *format.Header, aead cipher.AEAD, key *ec
 			return fail(io.ErrUnexpectedEOF)
 		}
 		end := p.Size + int(p.Length) + 16
-		plaintext, err := aead.Open(nil, p.IV, rest[p.Size:end], byhand.AAD(h.MessageID, p.Content, due, p.Length))
+		plaintext, err := h.aead.Open(nil, p.IV, rest[p.Size:end], byhand.AAD(h.MessageID, p.Content, due, p.Length))
 		if err != nil {
 			return fail(esdk.ErrAuthentication)
 		}
 		v.plaintext, rest = append(v.plaintext, plaintext...), rest[end:]
-		if last = p.Content != byhand.Frame; last && key != nil {
+		if last = p.Content != byhand.Frame; last && h.key != nil {
 			v.held = len(plaintext)
 		}
 	}
-	if key != nil {
+	if h.key != nil {
 		signed := message[:len(message)-len(rest)]
 		if len(rest) < 2 || len(rest) < 2+int(binary.BigEndian.Uint16(rest)) {
 			return fail(io.ErrUnexpectedEOF)
@@ -277,7 +296,7 @@ func judgeBody(message, rest []byte, h *format.Header, aead cipher.AEAD, key *ec
 		end := 2 + int(binary.BigEndian.Uint16(rest))
 		digest := byhand.SuiteOf(uint16(h.Suite)).Hash.New()
 		digest.Write(signed)
-		if !ecdsa.VerifyASN1(key, digest.Sum(nil), rest[2:end]) {
+		if !ecdsa.VerifyASN1(h.key, digest.Sum(nil), rest[2:end]) {
 			return fail(esdk.ErrSignature)
 		}
 		v.held, rest = 0, rest[end:]
@@ -409,6 +428,167 @@ func requireWhole(t *testing.T, c *esdk.Client, message []byte, p keyprovider.Ma
 // number a stream does not know.
 func bothTrailing(a, b error) bool {
 	return errors.Is(a, esdk.ErrTrailingData) && errors.Is(b, esdk.ErrTrailingData)
+}
+
+// FuzzReadAt opens altered messages for random access. What Decrypt accepts gives the
+// same bytes, whatever the range. Of other messages that can be opened, for damage
+// that is not at their end, each frame can be read that a reader written from the
+// specification can open at its place, and no other.
+func FuzzReadAt(f *testing.F) {
+	n := byte(0)
+	fuzzMessages(f, func(message []byte) {
+		n++
+		if full() || n%2 == 0 {
+			f.Add(message, byte(0), uint64(n))
+		}
+		if full() || n%2 == 1 {
+			f.Add(message, byte(reseal.All), uint64(n))
+		}
+	})
+	for i := range byte(40) { // damage in between, under a good signature
+		message := encrypt(f, streamSuites[i%3], text(95), esdk.EncryptOptions{FrameLength: 10})
+		of := byhand.Read(f, message)
+		message[of.Parts[i%9].At+int(i)] ^= 1
+		f.Add(message, byte(reseal.All&^reseal.BodyTags), uint64(i))
+	}
+	p := fuzzProvider(f)
+	sealers := fuzzSealers(f)
+	f.Fuzz(func(t *testing.T, message []byte, parts byte, ranges uint64) {
+		t.Parallel()
+		for _, s := range sealers {
+			s.Parts = reseal.Parts(parts)
+			if sealed, ok := s.Message(message); ok {
+				message = sealed
+				break
+			}
+		}
+		opts := &esdk.DecryptOptions{MaxFrameLength: fuzzFrameLimit}
+		plaintext, decryptErr := oneShot.run(allowAll, message, p, opts)
+		released, streamErr := fuzzStreams[2].run(allowAll, message, p, opts)
+		if fmt.Sprint(decryptErr) != fmt.Sprint(streamErr) && !bothTrailing(decryptErr, streamErr) {
+			t.Fatalf("Decrypt: %v, a stream: %v", decryptErr, streamErr)
+		}
+		for _, policy := range signaturePolicies {
+			opts.Signature = policy
+			c := &esdk.Client{CommitmentPolicy: allowAll.CommitmentPolicy, Concurrency: 1 + len(message)%4}
+			d, err := c.NewDecryptReaderAt(bg, bytes.NewReader(message), int64(len(message)), p, opts)
+			if err != nil {
+				if decryptErr == nil && !errors.Is(err, esdk.ErrUnframed) {
+					t.Fatalf("%v: %v", policy, err)
+				}
+				if !errors.Is(err, esdk.ErrUnframed) {
+					requireClass(t, err, len(message))
+				}
+				continue
+			}
+			if decryptErr == nil {
+				require.EqualValues(t, len(plaintext), d.Size())
+			}
+			h, err := judgeHeader(t, message, p, nil)
+			require.NoError(t, err)
+			frames := judgeFrames(t, message, h, d.Size(), policy)
+			random := rand.New(rand.NewPCG(ranges, uint64(len(message))))
+			for range 30 {
+				off := random.Int64N(d.Size() + 1)
+				length := random.Int64N(d.Size() - off + 3)
+				if ranges%2 == 0 {
+					length = min(length, 3)
+				}
+				requireFrames(t, d, frames, int64(h.FrameLength), off, int(length))
+				if decryptErr == nil {
+					requireRange(t, d, plaintext, int(off), int(length))
+				}
+			}
+			whole := make([]byte, d.Size())
+			if n, err := d.ReadAt(whole, 0); err == nil || err == io.EOF {
+				require.True(t, bytes.HasPrefix(whole, released))
+			} else if !bytes.HasPrefix(whole[:n], released) {
+				t.Fatalf("a stream gave %d bytes, ReadAt %d: %v", len(released), n, err)
+			}
+		}
+	})
+}
+
+// judgeFrames opens each frame of a message with a plaintext of size bytes at its
+// place. Those that are not good are nil. That the last one is good, and right
+// before the footer or the end, and that the signature is good unless it is
+// ignored, must be so already.
+func judgeFrames(t *testing.T, message []byte, h judgedHeader, size int64, policy esdk.SignaturePolicy) (frames [][]byte) {
+	t.Helper()
+	f := int(h.FrameLength)
+	open := func(index int, content string) (plaintext, rest []byte) {
+		if index*(f+32) > len(h.body) {
+			return nil, nil
+		}
+		rest = h.body[index*(f+32):]
+		p, ok := byhand.ReadPartHeader(rest, h.FrameLength)
+		if !ok || p.Content != content || p.Sequence != uint32(index+1) || p.Length > uint64(f) || len(rest) < p.Size+int(p.Length)+16 {
+			return nil, nil
+		}
+		end := p.Size + int(p.Length) + 16
+		plaintext, err := h.aead.Open([]byte{}, p.IV, rest[p.Size:end], byhand.AAD(h.MessageID, content, p.Sequence, p.Length))
+		if err != nil {
+			return nil, nil
+		}
+		return plaintext, rest[end:]
+	}
+	final := int(size) / f
+	last, rest := open(final, byhand.FinalFrame)
+	if last == nil && final > 0 && int(size)%f == 0 { // a full one
+		final--
+		last, rest = open(final, byhand.FinalFrame)
+	}
+	if last == nil || int64(final*f+len(last)) != size {
+		t.Fatalf("a plaintext of %d bytes has no such final frame", size)
+	}
+	if h.key == nil {
+		require.Empty(t, rest)
+	} else {
+		require.GreaterOrEqual(t, len(rest), 2)
+		require.Len(t, rest, 2+int(binary.BigEndian.Uint16(rest)))
+		digest := byhand.SuiteOf(uint16(h.Suite)).Hash.New()
+		digest.Write(message[:len(message)-len(rest)])
+		if policy == esdk.VerifySignature && !ecdsa.VerifyASN1(h.key, digest.Sum(nil), rest[2:]) {
+			t.Fatal("the signature was not verified")
+		}
+	}
+	for i := range final {
+		plaintext, _ := open(i, byhand.Frame)
+		frames = append(frames, plaintext)
+	}
+	return append(frames, last)
+}
+
+// requireFrames checks that a read gives what the frames have, up to one that is
+// not good.
+func requireFrames(t *testing.T, d *esdk.DecryptReaderAt, frames [][]byte, f, off int64, length int) {
+	t.Helper()
+	var want []byte
+	bad := false
+	for at := off; at < d.Size() && len(want) < length && !bad; at = off + int64(len(want)) {
+		if frame := frames[at/f]; frame == nil {
+			bad = true
+		} else {
+			want = append(want, frame[at%f:]...)
+			want = want[:min(len(want), length)]
+		}
+	}
+	p := bytes.Repeat([]byte{0xEE}, length)
+	n, err := d.ReadAt(p, off)
+	if n != len(want) || !bytes.Equal(p[:n], want) {
+		t.Fatalf("%d bytes at %d: %d, %.20x, want %d, %.20x: %v", length, off, n, p[:n], len(want), want, err)
+	}
+	switch {
+	case bad:
+		if !errors.Is(err, esdk.ErrAuthentication) && !errors.Is(err, format.ErrMalformed) {
+			t.Fatalf("%d bytes at %d: %v", length, off, err)
+		}
+		require.Equal(t, make([]byte, length-n), p[n:])
+	case n < length:
+		require.Equal(t, io.EOF, err)
+	default:
+		require.NoError(t, err)
+	}
 }
 
 // FuzzRoundTrip encrypts anything in every way and reads it again, with a pair

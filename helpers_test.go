@@ -218,6 +218,55 @@ var decryptors = []decryptor{
 	writerTo("WriteTo from data with EOF", iotest.DataErrReader),
 }
 
+// randomAccess is a DecryptReaderAt, read in pieces from the end on. It checks
+// that the signature makes no difference to a good message. Unframed messages have
+// no random access; it decrypts them at once.
+var randomAccess = decryptor{"random access", func(c *esdk.Client, message []byte, p keyprovider.MasterKeyProvider, opts *esdk.DecryptOptions) ([]byte, error) {
+	open := func(opts *esdk.DecryptOptions) ([]byte, error) {
+		d, err := c.NewDecryptReaderAt(bg, bytes.NewReader(message), int64(len(message)), p, opts)
+		if err != nil {
+			if d != nil {
+				panic("NewDecryptReaderAt returned a result with its error: " + err.Error())
+			}
+			return nil, err
+		}
+		return readAll(d, max(1, int(d.Size())/3))
+	}
+	plaintext, err := open(opts)
+	if errors.Is(err, esdk.ErrUnframed) {
+		return oneShot.run(c, message, p, opts)
+	}
+	ignoring := esdk.DecryptOptions{}
+	if opts != nil {
+		ignoring = *opts
+	}
+	ignoring.Signature = esdk.IgnoreSignature
+	if again, ignoringErr := open(&ignoring); err == nil && (ignoringErr != nil || !bytes.Equal(plaintext, again)) {
+		panic(fmt.Sprintf("with IgnoreSignature: %.30q and %v, and %.30q without", again, ignoringErr, plaintext))
+	}
+	return plaintext, err
+}}
+
+// readAll reads all of a DecryptReaderAt in pieces, and what can be read of the others
+// if some fail. It returns the first error.
+func readAll(d *esdk.DecryptReaderAt, step int) (plaintext []byte, err error) {
+	plaintext = make([]byte, d.Size())
+	for at := (len(plaintext) - 1) / step * step; at >= 0; at -= step {
+		p := plaintext[at:min(at+step, len(plaintext))]
+		if len(p) == 0 {
+			break
+		}
+		n, pieceErr := d.ReadAt(p, int64(at))
+		if pieceErr != nil && (pieceErr != io.EOF || n < len(p)) {
+			err = pieceErr
+		}
+		if len(bytes.Trim(p[n:], "\x00")) > 0 {
+			panic("bytes behind n")
+		}
+	}
+	return plaintext, err
+}
+
 // fewDecryptors are one of each kind.
 var fewDecryptors = []decryptor{oneShot, reader("reads of 7", asIs, 7), writerTo("WriteTo", asIs)}
 

@@ -6,9 +6,13 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/binary"
+	"fmt"
 	"io"
 	"math"
+	mathrand "math/rand/v2"
 	"runtime"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -50,6 +54,16 @@ func (w *weighed) Read(p []byte) (int, error) {
 	copy(p, w.b[w.arrived:w.arrived+n])
 	w.arrived += n
 	return n, nil
+}
+
+// weighedAt is a weighed source that is read from its start on.
+type weighedAt struct{ *weighed }
+
+func (w weighedAt) ReadAt(p []byte, off int64) (int, error) {
+	if off != int64(w.arrived) {
+		return 0, fmt.Errorf("read at %d, %d were due", off, w.arrived)
+	}
+	return io.ReadFull(w.weighed, p)
 }
 
 // Memory grows with what arrives and not with what a message claims.
@@ -120,6 +134,19 @@ func TestHostileClaimsCostNoMemory(t *testing.T) {
 			require.Error(t, err)
 			p.asked() // the error is still there
 			runtime.KeepAlive(d)
+			runtime.KeepAlive(err)
+			d, err = nil, nil
+
+			// The same for random access, whatever size is claimed, but for the frame at
+			// the end: its length is authentic by then.
+			if strings.HasPrefix(name, "4 GiB") {
+				return
+			}
+			source.arrived, source.base = 0, liveHeap()
+			at, err := esdk.NewDecryptReaderAt(bg, weighedAt{source}, math.MaxInt64, p, nil)
+			require.Error(t, err)
+			require.Nil(t, at)
+			p.asked()
 			runtime.KeepAlive(err)
 		})
 	}
@@ -204,6 +231,75 @@ func TestStreamsAllocateNothingPerFrame(t *testing.T) {
 			few := testing.AllocsPerRun(5, func() { run(100_000) })
 			many := testing.AllocsPerRun(5, func() { run(500_000) })
 			require.InDelta(t, few, many, 40, "%v, %s", id, name)
+		}
+	}
+}
+
+// ReadAt allocates nothing for small reads, in a row or at random, and for large
+// ones nothing for a frame.
+func TestReadAtAllocatesNothingPerFrame(t *testing.T) {
+	const frameLength, size = 1000, 500_000
+	plaintext := text(size)
+	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384, plaintext, esdk.EncryptOptions{FrameLength: frameLength})
+	for _, workers := range []int{1, 2} {
+		d, err := (&esdk.Client{Concurrency: workers}).NewDecryptReaderAt(bg, bytes.NewReader(message), int64(len(message)), rawAES(t), nil)
+		require.NoError(t, err)
+		p := make([]byte, size)
+		random := mathrand.New(mathrand.NewPCG(1, 1))
+		for name, of := range map[string]struct {
+			most float64
+			read func()
+		}{
+			"in a row": {0, func() {
+				for off := 0; off < 10*frameLength; off += 100 {
+					d.ReadAt(p[:100], int64(off))
+				}
+			}},
+			"at random":       {0, func() { d.ReadAt(p[:100], random.Int64N(size-frameLength)) }},
+			"a hundred":       {0, func() { d.ReadAt(p[:100*frameLength], random.Int64N(100*frameLength)) }},
+			"all, but a part": {float64(10 * workers * workers), func() { d.ReadAt(p, 10) }},
+		} {
+			of.read() // makes the buffers
+			require.LessOrEqual(t, testing.AllocsPerRun(10, of.read), of.most, "%s, %d goroutines", name, workers)
+		}
+	}
+}
+
+// A DecryptReaderAt has small buffers: those of each call under way are under 4 MiB
+// and two frames, and so are all that it keeps. Opening a message needs no more.
+func TestReadAtKeepsItsBuffersSmall(t *testing.T) {
+	const size = 20 << 20
+	for i, frameLength := range []int64{100, 4096, 1 << 20, 5 << 20} {
+		for _, workers := range turn([]int{1, 2, 64}, i) {
+			message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384, text(size), esdk.EncryptOptions{FrameLength: frameLength})
+			p := make([]byte, size)
+			base := int64(liveHeap())
+			limit := 4<<20 + 2*(frameLength+32)
+			weigh := false
+			source := readerAtFunc(func(p []byte, off int64) (int, error) {
+				if weigh {
+					require.LessOrEqual(t, int64(liveHeap())-base, limit, "frames of %d bytes, %d goroutines", frameLength, workers)
+				}
+				return bytes.NewReader(message).ReadAt(p, off)
+			})
+			weigh = true
+			d, err := (&esdk.Client{Concurrency: workers}).NewDecryptReaderAt(bg, source, int64(len(message)), rawAES(t), nil)
+			require.NoError(t, err)
+			_, err = d.ReadAt(p[:size-1], 1)
+			require.NoError(t, err)
+			weigh = false
+			var all sync.WaitGroup
+			for g := range 40 { // many at once
+				all.Go(func() {
+					from := g * size / 41
+					d.ReadAt(p[from:from+size/41], int64(from))
+				})
+			}
+			all.Wait()
+			require.LessOrEqual(t, int64(liveHeap())-base, limit, "frames of %d bytes", frameLength)
+			runtime.KeepAlive(d)
+			runtime.KeepAlive(p)
+			runtime.KeepAlive(message)
 		}
 	}
 }

@@ -730,26 +730,6 @@ func TestReadAtFindsTheEndBeforeAnySignature(t *testing.T) {
 	}
 }
 
-// readAll reads all of a DecryptReaderAt in pieces, and what can be read of the others
-// if some fail. It returns the first error.
-func readAll(d *esdk.DecryptReaderAt, step int) (plaintext []byte, err error) {
-	plaintext = make([]byte, d.Size())
-	for at := (len(plaintext) - 1) / step * step; at >= 0; at -= step {
-		p := plaintext[at:min(at+step, len(plaintext))]
-		if len(p) == 0 {
-			break
-		}
-		n, pieceErr := d.ReadAt(p, int64(at))
-		if pieceErr != nil && (pieceErr != io.EOF || n < len(p)) {
-			err = pieceErr
-		}
-		if len(bytes.Trim(p[n:], "\x00")) > 0 {
-			panic("bytes behind n")
-		}
-	}
-	return plaintext, err
-}
-
 // Whichever bit of a message is flipped, one in each byte, it cannot be opened, or the
 // frame with that bit cannot be read and all others can. The footer of a
 // signed message matters only if the signature is to be verified.
