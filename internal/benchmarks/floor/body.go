@@ -56,6 +56,7 @@ func NewBody(key, messageID []byte, frameLength int, signed bool) (*Body, error)
 		aad:         append([]byte(nil), messageID...),
 		arena:       make([]byte, 2*(frameLength+overhead+places*pageSize)),
 	}
+	b.move()
 	b.aad = append(b.aad, kind...)
 	b.seqAt = len(b.aad)
 	b.aad = binary.BigEndian.AppendUint32(b.aad, 0)
@@ -134,6 +135,20 @@ func (b *Body) DecryptReader(body []byte) error {
 		if _, err := b.open(b.out[:0], b.in[:n], i); err != nil {
 			return errTag
 		}
+	}
+	return nil
+}
+
+// Frame opens frame i of those in body, copied to a reused buffer first if copied is
+// set: the floor of a small read at a random place.
+func (b *Body) Frame(body []byte, i int, copied bool) error {
+	stride := b.frameLength + overhead
+	frame := body[i*stride : (i+1)*stride]
+	if copied {
+		frame = b.in[:copy(b.in, frame)]
+	}
+	if _, err := b.open(b.out[:0], frame, i); err != nil {
+		return errTag
 	}
 	return nil
 }

@@ -34,8 +34,12 @@ func TestBodyIsTheLibrarys(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(plaintext, got))
 		require.NoError(t, b.DecryptReader(want))
+		for i := range len(plaintext) / 1000 {
+			require.NoError(t, b.Frame(want, i, i%2 == 0))
+		}
 		want[len(want)-1]++
 		require.Error(t, b.DecryptReader(want))
+		require.Error(t, b.Frame(want, len(plaintext)/1000-1, true))
 		want[len(want)-1]--
 	}
 }

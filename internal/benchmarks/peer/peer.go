@@ -22,6 +22,8 @@ type Peer struct {
 	EncryptReader func(r io.Reader) (io.Reader, error)
 	DecryptReader func(r io.Reader) (io.Reader, error)
 	Reencrypt     func(w io.Writer, r io.Reader) error // to a message of the same kind
+	// DecryptReaderAt looks at no signature.
+	DecryptReaderAt func(r io.ReaderAt, size int64) (io.ReaderAt, error)
 
 	Buffer int // what its readers are to be read with; 0: what io.Copy does
 }
@@ -87,6 +89,9 @@ func Esdk(id suite.ID, frameLength, workers int) (*Peer, error) {
 		Reencrypt: func(w io.Writer, r io.Reader) error {
 			_, err := c.Reencrypt(ctx, w, r, p, p, &esdk.ReencryptOptions{Encrypt: esdk.EncryptOptions{Suite: id}})
 			return err
+		},
+		DecryptReaderAt: func(r io.ReaderAt, size int64) (io.ReaderAt, error) {
+			return c.NewDecryptReaderAt(ctx, r, size, p, &esdk.DecryptOptions{Signature: esdk.IgnoreSignature})
 		},
 	}, nil
 }

@@ -32,6 +32,7 @@ var parts = []part{
 	{"official", officialSDK},
 	{"small", smallMessages},
 	{"calls", calls},
+	{"ranges", ranges},
 	{"frames", overFrameLength},
 	{"sizes", overMessageSize},
 	{"cores", overCores},
