@@ -34,8 +34,9 @@ type DecryptReaderAt struct {
 	final  int64        // index of the final frame, which is the number of regular ones
 	length int          // of the final frame's plaintext, in bytes
 
-	mu   sync.Mutex
-	idle []*cursor // the last one was used last
+	mu       sync.Mutex
+	idle     []*cursor // the last one was used last
+	idleSize int       // of them, in bytes
 }
 
 // NewDecryptReaderAt opens the message that r has in its first size bytes, which
@@ -153,7 +154,7 @@ func (d *DecryptReaderAt) openEnd(ctx context.Context, m *opening, size int64, k
 			return err
 		}
 	}
-	d.release(cur)
+	d.put(cur)
 	return nil
 }
 
@@ -287,16 +288,14 @@ func (d *DecryptReaderAt) readAt(p []byte, off int64) (n int, err error) {
 		return 0, nil
 	}
 	f := int64(d.frames.FrameLength)
-	last := (off + int64(len(p)) - 1) / f
-	cur := d.cursor(off / f)
+	index, skip := off/f, int(off%f)
+	cur := d.take(index)
+	if cur.frame == index {
+		n = copy(p, cur.plaintext[skip:])
+		index, skip = index+1, 0
+	}
 	for n < len(p) {
-		index := (off + int64(n)) / f
-		skip := int((off + int64(n)) % f)
-		if cur.frame == index {
-			n += copy(p[n:], cur.plaintext[skip:])
-			continue
-		}
-		count := min(last-index+1, int64(cur.opener.Fit(pieceSize)))
+		count := min((int64(skip)+int64(len(p)-n)+f-1)/f, int64(cur.opener.Fit(pieceSize)))
 		at, end := d.place(index), d.place(index+count)
 		if index+count > d.final {
 			end = d.place(d.final) + format.FinalFrameOverhead + int64(d.length)
@@ -313,8 +312,9 @@ func (d *DecryptReaderAt) readAt(p []byte, off int64) (n int, err error) {
 		if err != nil {
 			return n, err // an Opener is of no use after an error: cur is dropped
 		}
+		index, skip = index+count, 0
 	}
-	d.release(cur)
+	d.put(cur)
 	return n, nil
 }
 
@@ -401,36 +401,37 @@ func (c *cursor) size() int { return cap(c.in) + cap(c.plaintext) }
 // or are one.
 const maxIdle = 16
 
-// cursor returns a cursor that nobody else uses: the one with the frame of this
-// index, or else the one that was not used for the longest time.
-func (d *DecryptReaderAt) cursor(index int64) *cursor {
+// take returns a cursor for one call: the one with the frame of this index, or else
+// the one that was not used for the longest time, or a new one.
+func (d *DecryptReaderAt) take(index int64) *cursor {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.idle) == 0 {
+	last := len(d.idle) - 1
+	if last < 0 {
 		return d.newCursor()
 	}
-	take := len(d.idle) - 1
-	for take > 0 && d.idle[take].frame != index {
-		take--
+	i := last
+	for i > 0 && d.idle[i].frame != index {
+		i--
 	}
-	cur := d.idle[take]
-	d.idle = slices.Delete(d.idle, take, take+1)
+	cur := d.idle[i]
+	copy(d.idle[i:], d.idle[i+1:])
+	d.idle[last] = nil
+	d.idle = d.idle[:last]
+	d.idleSize -= cur.size()
 	return cur
 }
 
-// release keeps a cursor for later calls, at the cost of older ones.
-func (d *DecryptReaderAt) release(cur *cursor) {
+// put keeps a cursor for later calls, at the cost of older ones.
+func (d *DecryptReaderAt) put(cur *cursor) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.idle = append(d.idle, cur)
-	size, keep := 0, 0 // from the last one backwards
-	for keep < len(d.idle) && keep < maxIdle {
-		if size += d.idle[len(d.idle)-1-keep].size(); keep > 0 && size > pieceSize {
-			break
-		}
-		keep++
+	d.idleSize += cur.size()
+	for len(d.idle) > 1 && (len(d.idle) > maxIdle || d.idleSize > pieceSize) {
+		d.idleSize -= d.idle[0].size()
+		d.idle = slices.Delete(d.idle, 0, 1)
 	}
-	d.idle = slices.Delete(d.idle, 0, len(d.idle)-keep)
 }
 
 // A sourceAt is an io.ReaderAt that must give what it is asked for: an error is
