@@ -41,7 +41,7 @@ func turn[T any](all []T, i int) []T {
 	if full() {
 		return all
 	}
-	return all[i%len(all):][:1]
+	return all[i%len(all):][:1:1]
 }
 
 // rawAES returns a provider with a fixed key.

@@ -153,7 +153,7 @@ func TestPeerMessages(t *testing.T) {
 				if strings.HasPrefix(name, "rsa") { // it takes long on some systems
 					ways = fewDecryptors
 				}
-				for _, d := range append(turn(ways, i+k), randomAccess) {
+				for _, d := range slices.Concat(turn(ways, i+k), []decryptor{randomAccess}) {
 					plaintext, err := d.run(clientFor(id), m.Message, keys[name], m.options())
 					require.NoError(t, err, "%s, %s", name, d.name)
 					require.Len(t, plaintext, m.Length)
@@ -196,7 +196,7 @@ func TestAlteredPeerMessages(t *testing.T) {
 		seen[m.Error] = true
 		t.Run(m.Name, func(t *testing.T) {
 			t.Parallel()
-			for _, d := range append(turn(decryptors, i), randomAccess) {
+			for _, d := range slices.Concat(turn(decryptors, i), []decryptor{randomAccess}) {
 				_, err := d.run(allowAll, m.Message, keys[m.Keys[0]], m.options())
 				require.Error(t, err, d.name)
 				require.True(t, strings.HasPrefix(err.Error(), "esdk: "), err)
@@ -265,7 +265,7 @@ func TestStoredMessages(t *testing.T) {
 			id, err := suite.Parse(m.Suite)
 			require.NoError(t, err)
 			for k, p := range storedKeys(t, m.Keys) {
-				for _, d := range append(turn(decryptors, i+k), randomAccess) {
+				for _, d := range slices.Concat(turn(decryptors, i+k), []decryptor{randomAccess}) {
 					plaintext, err := d.run(clientFor(id), m.Message, p, &esdk.DecryptOptions{EncryptionContext: m.Context})
 					require.NoError(t, err, d.name)
 					require.Equal(t, string(m.Plaintext), string(plaintext))
@@ -321,7 +321,7 @@ func TestVectorRawKeys(t *testing.T) {
 		t.Run(m.Name, func(t *testing.T) {
 			t.Parallel()
 			opts := &esdk.DecryptOptions{EncryptionContext: m.EncryptionContext}
-			for _, d := range append(turn(decryptors, i), randomAccess) {
+			for _, d := range slices.Concat(turn(decryptors, i), []decryptor{randomAccess}) {
 				plaintext, err := d.run(allowAll, m.Ciphertext, m.Provider(t), opts)
 				require.NoError(t, err, d.name)
 				require.Equal(t, m.Plaintext, plaintext, d.name)
@@ -570,7 +570,7 @@ func TestVectorCommitment(t *testing.T) {
 		}
 		t.Run(m.Name, func(t *testing.T) {
 			t.Parallel()
-			for _, d := range append(turn(decryptors, i), randomAccess) {
+			for _, d := range slices.Concat(turn(decryptors, i), []decryptor{randomAccess}) {
 				plaintext, err := d.run(&esdk.Client{}, m.Ciphertext, dataKey(m.DataKey), nil)
 				if zero {
 					require.ErrorContains(t, err, "all zeros", d.name)
