@@ -135,8 +135,8 @@ func (o *EncryptOptions) carryOver(h *format.Header) error {
 	return nil
 }
 
-// reseal opens the rest of d's message and writes m, which begins with start, to dst. It returns io.EOF
-// when both are whole.
+// reseal opens the rest of d's message and writes m, which begins with start, to
+// dst. It returns io.EOF when both are whole.
 func reseal(d *DecryptReader, m *sealing, start []byte, dst *sink) error {
 	if _, err := dst.Write(start); err != nil {
 		return err

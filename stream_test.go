@@ -1610,6 +1610,7 @@ func TestReencryptRefuses(t *testing.T) {
 		"unframed":           {bg, signed, rawAES(t), failing{}, opts{Encrypt: esdk.EncryptOptions{Unframed: true}}, nil, "a stream cannot be written unframed"},
 		"frame length":       {bg, signed, rawAES(t), failing{}, opts{Encrypt: esdk.EncryptOptions{FrameLength: -1}}, nil, "frame length -1"},
 		"signed":             {bg, signed, rawAES(t), failing{}, opts{Decrypt: esdk.DecryptOptions{Signature: esdk.RejectSigned}}, esdk.ErrSignedMessage, ""},
+		"ignored signature":  {bg, signed, rawAES(t), failing{}, opts{Decrypt: esdk.DecryptOptions{Signature: esdk.IgnoreSignature}}, nil, "IgnoreSignature"},
 		"long frames":        {bg, signed, rawAES(t), failing{}, opts{Decrypt: esdk.DecryptOptions{MaxFrameLength: 9}}, esdk.ErrFrameTooLong, ""},
 		"another context":    {bg, signed, rawAES(t), failing{}, opts{Decrypt: esdk.DecryptOptions{EncryptionContext: map[string]string{"k": "v"}}}, esdk.ErrEncryptionContext, ""},
 		"required key":       {bg, signed, rawAES(t), failing{}, opts{Encrypt: esdk.EncryptOptions{RequiredContextKeys: []string{"k"}}}, esdk.ErrEncryptionContext, "the required key \"k\" is missing"},

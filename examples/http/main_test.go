@@ -430,6 +430,7 @@ func TestInChromium(t *testing.T) {
 	browser := exec.CommandContext(ctx, chromium, append(args, s.URL+"/test")...)
 	var output safeBuffer
 	browser.Stdout, browser.Stderr = &output, &output
+	browser.Cancel = func() error { return browser.Process.Signal(os.Interrupt) } // so that it ends its helpers
 	browser.WaitDelay = 10 * time.Second
 	require.NoError(t, browser.Start())
 	ended := make(chan struct{})
