@@ -150,6 +150,31 @@ func TestNearIsTheOrderOfAsking(t *testing.T) {
 	}
 }
 
+func TestKeysOfOneRegionStayInTheOrderOfTheMessage(t *testing.T) {
+	t.Parallel()
+	m := entries()
+	var keys, want []string
+	for i := range 40 {
+		key := keyIn([]string{near, far}[i%2]) + fmt.Sprint(i)
+		keys, m.EncryptedDataKeys = append(keys, key), append(m.EncryptedDataKeys, entryOf(key))
+		if i%2 == 1 {
+			want = append(want, key)
+		}
+	}
+	for i := 0; i < 40; i += 2 {
+		want = append(want, keys[i])
+	}
+	var asked []string
+	p := strict(t, &kms.Options{Near: []string{far}, ClientFor: func(context.Context, string) (kms.API, error) {
+		return stub{decrypt: func(_ context.Context, in *awskms.DecryptInput) (*awskms.DecryptOutput, error) {
+			asked = append(asked, *in.KeyId)
+			return nil, &types.DisabledException{}
+		}}, nil
+	}}, keys...)
+	refusal(t, p, m)
+	require.Equal(t, want, asked)
+}
+
 // With MultiRegion, the Region that counts is the one that is asked, not the message's.
 func TestNearOfReplicasIsTheRegionThatIsAsked(t *testing.T) {
 	t.Parallel()
@@ -253,6 +278,12 @@ func TestHedgeAfterAsksTheNextBesideTheFirst(t *testing.T) {
 		"the second fails beside the first": {
 			map[string]func(context.Context) error{near: hangs, middle: after(latency, &types.DisabledException{})},
 			far, hedge + 2*latency, []string{near, middle, far},
+		},
+		"the second opens when all others have failed": {
+			map[string]func(context.Context) error{
+				near: after(hedge+latency, &types.DisabledException{}), middle: after(time.Second, nil), far: after(0, &types.DisabledException{}),
+			},
+			middle, hedge + time.Second, []string{near, middle, far},
 		},
 		"the last to be asked fails, the first opens": {
 			map[string]func(context.Context) error{near: after(time.Second, nil), middle: after(0, &types.DisabledException{}), far: after(0, &types.DisabledException{})},
