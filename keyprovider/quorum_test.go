@@ -153,7 +153,7 @@ func TestAKeyThatFailsIsLeftOut(t *testing.T) {
 		"fails":               {state{fault: errBroken}, tick, "broken", false},
 		"no ciphertext":       {state{spoil: func(k *dataKey) { k.Encrypted.Ciphertext = nil }}, tick, "without ciphertext", false},
 		"alters the request":  {state{alters: func(r *keyprovider.Request) { r.EncryptionContext["tenant"] = "2" }}, tick, "changed the request", false},
-		"a short data key":    {state{spoil: func(k *dataKey) { k.Plaintext = k.Plaintext[:min(16, len(k.Plaintext))] }}, tick, "a data key of 16 bytes", true},
+		"a short data key":    {state{spoil: func(k *dataKey) { clear(k.Plaintext[16:]); k.Plaintext = k.Plaintext[:16] }}, tick, "a data key of 16 bytes", true},
 		"a data key of zeros": {state{spoil: func(k *dataKey) { clear(k.Plaintext) }}, tick, "all zeros", true},
 	} {
 		for at := range 3 {
@@ -173,6 +173,9 @@ func TestAKeyThatFailsIsLeftOut(t *testing.T) {
 						took = test.took + 2*tick // another generates then, and the third wraps
 					}
 					encryptWithin(t, q, took, rest...)
+					for _, key := range p.keys[at].dataKeys { // that came too late, or was to be wrapped
+						require.Equal(t, make([]byte, len(key)), key)
+					}
 					errs := l.one(t)
 					require.Len(t, errs, 1)
 					require.ErrorContains(t, errs[0], "master key "+string(rune('1'+at))+": ")
@@ -278,6 +281,23 @@ func TestKeysThatAreLeftOutAreAskedIfTooFewOthersAnswer(t *testing.T) {
 		p.keys[0].becomes(state{})
 		p.keys[2].becomes(state{})
 		encryptWithin(t, q, 2*tick, "region-1", "region-3")
+	})
+}
+
+// Nobody waits for one that hangs before asking those that are left out, if it is clear
+// that these are needed.
+func TestKeysThatAreNeededAreAskedAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newRegions(t, 4)
+		q := newQuorum(t, p, keyprovider.QuorumOptions{Min: 3})
+		p.keys[2].becomes(state{fault: errBroken})
+		p.keys[3].becomes(state{fault: errBroken})
+		_, err := encryptionMaterials(t, q, &keyprovider.EncryptionRequest{Suite: id})
+		require.ErrorIs(t, err, errBroken)
+		p.keys[1].becomes(state{hangs: true})
+		p.keys[2].becomes(state{})
+		p.keys[3].becomes(state{})
+		encryptWithin(t, q, tick+wait, "region-1", "region-3", "region-4")
 	})
 }
 
