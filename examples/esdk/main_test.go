@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ecdh"
 	"encoding/json"
+	"encoding/pem"
 	"flag"
 	"fmt"
 	"io"
@@ -16,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	awskms "github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/stretchr/testify/require"
 
 	"github.com/esdk-go/esdk/kms/kmstest"
@@ -63,17 +66,26 @@ func serveKMS() {
 	server := kmstest.NewServer()
 	defer server.Close()
 	replicas := server.CreateMultiRegionKey("us-east-1", "eu-west-1")
-	rsa := server.CreateRSAKey("us-east-1", 2048)
+	rsa, ecc := server.CreateRSAKey("us-east-1", 2048), server.CreateECCKey("us-east-1", ecdh.P256())
+	public := func(arn string) string {
+		out, err := awskms.NewFromConfig(*server.Config()).GetPublicKey(context.Background(), &awskms.GetPublicKeyInput{KeyId: &arn})
+		if err != nil {
+			panic(err)
+		}
+		return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: out.PublicKey}))
+	}
 	json.NewEncoder(os.Stdout).Encode(kmsServer{
-		URL: server.URL(), East: server.CreateKey("us-east-1"), West: server.CreateKey("us-west-2"),
-		Replicas: replicas, RSA: rsa,
+		URL: server.URL(), East: server.CreateKey("us-east-1"), West: server.CreateKey("us-west-2"), Replicas: replicas,
+		RSA: rsa, ECC: ecc, RSAPublic: public(rsa), ECCPublic: public(ecc),
 	})
 	io.Copy(io.Discard, os.Stdin)
 }
 
 type kmsServer struct {
-	URL, East, West, RSA string
+	URL, East, West      string
 	Replicas             []string
+	RSA, ECC             string
+	RSAPublic, ECCPublic string // PEM
 	process              *exec.Cmd
 	stdin                io.Closer
 }
@@ -121,6 +133,11 @@ type shop struct {
 
 func newShop(t *testing.T) *shop {
 	t.Parallel()
+	return newShopInSequence(t)
+}
+
+// newShopInSequence is newShop for tests that need several.
+func newShopInSequence(t *testing.T) *shop {
 	s := &shop{t: t, dir: t.TempDir()}
 	s.env = []string{"HOME=" + s.dir, "PATH=" + os.Getenv("PATH"), "AWS_EC2_METADATA_DISABLED=true"}
 	s.write("key.bin", strings.Repeat("k\x00", 16))

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/pem"
+	"os"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// pem writes a PEM file.
+func (s *shop) pem(name, kind string, der []byte, err error) {
+	s.t.Helper()
+	require.NoError(s.t, err)
+	s.write(name, string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})))
+}
+
+func TestRawAESKeys(t *testing.T) {
+	s := newShop(t)
+	raw := s.read("key.bin")
+	s.write("a", "contents")
+	s.write("key.hex", hex.EncodeToString([]byte(raw))+"\n")
+	s.write("key.base64", base64.StdEncoding.EncodeToString([]byte(raw))+"\n")
+	s.write("ambiguous", strings.Repeat("0123456789abcdef", 2))
+	s.write("short", "short")
+	s.env = append(s.env, "ESDK_TEST_KEY="+hex.EncodeToString([]byte(raw)))
+	const attributes = "provider=raw-aes namespace=test name=1 "
+	s.ok("encrypt", "-k", attributes+"file=key.bin", "a")
+	for _, where := range []string{"file=key.hex", "file=key.base64", "file=key.bin encoding=raw", "file=key.hex encoding=hex", "env=ESDK_TEST_KEY", "file='key.bin'"} {
+		s.ok("verify", "-k", attributes+where, "a.encrypted")
+	}
+	if runtime.GOOS != "windows" {
+		cmd := s.command("verify", "-k", attributes+"fd=3", "a.encrypted")
+		f, err := os.Open(s.path("key.hex"))
+		require.NoError(t, err)
+		defer f.Close()
+		cmd.ExtraFiles = []*os.File{f}
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", out)
+	}
+	s.ok("encrypt", "-k", attributes+"file=ambiguous encoding=raw", "-o", "x", "a")
+	for where, why := range map[string]string{
+		"file=ambiguous":                   "say encoding=",
+		"file=short":                       "are no AES key",
+		"file=none":                        "none: no such file",
+		"file=key.bin encoding=x":          "it is raw, hex or base64",
+		"file=key.hex encoding=base64":     "as encoding=base64",
+		"file=key.bin env=ESDK_TEST_KEY":   "one of file=, fd= and env=",
+		"env=ESDK_NONE":                    "no such environment variable",
+		"fd=0":                             "3 or more",
+		"fd=99":                            "fd=99",
+		"":                                 "one of file=, fd= and env=",
+		"key=secret":                       "key= would show the key",
+		"file=key.bin file=key.bin":        "once only",
+		"file=key.bin size=3":              "has no attribute size=",
+		"file=key.bin region":              "not of the form name=value",
+		"file=key.bin provider=kms":        "provider= may be given once only",
+		"file=key.bin provider":            "not of the form",
+		"file=key.bin discovery=true":      "has no attribute discovery=",
+		"file=key.bin region=eu-central-1": "has no attribute region=",
+	} {
+		_, stderr, status := s.run("verify", "-k", attributes+where, "a.encrypted")
+		require.Equal(t, 1, status, where)
+		require.Contains(t, stderr, why, where)
+		require.NotContains(t, stderr, raw)
+	}
+	s.fails(2, "no closing '", "verify", "-k", "provider=raw-aes 'unclosed", "a.encrypted")
+	s.fails(1, "there is no provider", "verify", "-k", "provider=none key=1", "a.encrypted")
+}
+
+func TestRawRSAKeys(t *testing.T) {
+	s := newShop(t)
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	require.NoError(t, err)
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	s.pem("pkcs8", "PRIVATE KEY", pkcs8, err)
+	s.pem("pkcs1", "RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(private), nil)
+	pkix, err := x509.MarshalPKIXPublicKey(&private.PublicKey)
+	s.pem("pkix", "PUBLIC KEY", pkix, err)
+	s.pem("pkcs1.pub", "RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&private.PublicKey), nil)
+	s.pem("encrypted", "ENCRYPTED PRIVATE KEY", pkcs8, nil)
+	s.write("a", "contents")
+	for _, padding := range []string{"", " padding=oaep-sha256", " padding=oaep-sha384", " padding=oaep-sha512", " padding=OAEP-SHA1", " padding=pkcs1"} {
+		for _, public := range []string{"pkix", "pkcs1.pub", "pkcs8"} {
+			s.ok("encrypt", "-k", "provider=raw-rsa namespace=n name=r file="+public+padding, "--overwrite", "a")
+		}
+		for _, private := range []string{"pkcs8", "pkcs1"} {
+			s.ok("verify", "-k", "provider=raw-rsa namespace=n name=r file="+private+padding, "a.encrypted")
+		}
+	}
+	for why, key := range map[string]string{
+		"does not decrypt":   "file=pkix",
+		"is encrypted with":  "file=encrypted",
+		"it is no PEM file":  "file=a",
+		"it is one of":       "file=pkcs8 padding=none",
+		"namespace= is miss": "provider=raw-rsa",
+	} {
+		if !strings.HasPrefix(key, "provider") {
+			key = "provider=raw-rsa namespace=n name=r " + key
+		}
+		s.fails(1, why, "verify", "-k", key, "a.encrypted")
+	}
+}
+
+func TestRawECDHKeys(t *testing.T) {
+	s := newShop(t)
+	for _, name := range []string{"alice", "bob"} {
+		private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		require.NoError(t, err)
+		der, err := x509.MarshalPKCS8PrivateKey(private)
+		s.pem(name, "PRIVATE KEY", der, err)
+		der, err = x509.MarshalPKIXPublicKey(&private.PublicKey)
+		s.pem(name+".pub", "PUBLIC KEY", der, err)
+	}
+	s.write("a", "contents")
+	const p = "provider=raw-ecdh "
+	s.ok("encrypt", "-k", p+"file=alice recipient=bob.pub", "-o", "static", "a")
+	s.ok("encrypt", "-k", p+"recipient=bob.pub", "-o", "ephemeral", "a")
+	s.ok("verify", "-k", p+"file=alice recipient=bob.pub", "static")
+	s.ok("verify", "-k", p+"file=bob recipient=alice.pub", "static")
+	s.ok("verify", "-k", p+"file=bob", "ephemeral")
+	s.fails(1, "ephemeral", "verify", "-k", p+"file=alice", "ephemeral")
+	s.fails(1, "recipient= is missing", "encrypt", "-k", p+"file=alice", "a")
+	s.fails(1, "the private key is missing", "verify", "-k", p+"recipient=bob.pub", "static")
+	s.fails(1, "not the public key of a curve", "verify", "-k", p+"file=alice recipient=bob", "static")
+}
+
+func TestAsymmetricKMSKeys(t *testing.T) {
+	s := newShop(t)
+	server := s.withKMS()
+	s.write("a", "contents")
+	s.write("rsa.pub", server.RSAPublic)
+	s.write("ecc.pub", server.ECCPublic)
+	const unsigned = "AES_256_GCM_HKDF_SHA512_COMMIT_KEY"
+	s.ok("encrypt", "-k", "provider=kms-rsa public=rsa.pub key="+server.RSA, "--algorithm", unsigned, "-o", "rsa", "a")
+	s.ok("verify", "-k", "provider=kms-rsa key="+server.RSA, "rsa")
+	s.fails(1, "public= is missing", "encrypt", "-k", "provider=kms-rsa key="+server.RSA, "--algorithm", unsigned, "-o", "x", "a")
+	s.fails(1, "sign", "encrypt", "-k", "provider=kms-rsa public=rsa.pub key="+server.RSA, "-o", "x", "a")
+
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	s.pem("bob", "PRIVATE KEY", der, err)
+	der, err = x509.MarshalPKIXPublicKey(&private.PublicKey)
+	s.pem("bob.pub", "PUBLIC KEY", der, err)
+	s.ok("encrypt", "-k", "provider=kms-ecdh recipient=bob.pub key="+server.ECC, "-o", "static", "a")
+	s.ok("verify", "-k", "provider=kms-ecdh recipient=bob.pub key="+server.ECC, "static")
+	s.ok("verify", "-k", "provider=raw-ecdh file=bob recipient=ecc.pub", "static")
+	s.ok("encrypt", "-k", "provider=raw-ecdh recipient=ecc.pub", "-o", "ephemeral", "a")
+	s.ok("verify", "-k", "provider=kms-ecdh key="+server.ECC, "ephemeral")
+	s.fails(1, "recipient= is missing", "encrypt", "-k", "provider=kms-ecdh key="+server.ECC, "-o", "x", "a")
+}
