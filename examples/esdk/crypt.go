@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,7 +18,7 @@ import (
 // An outcome is what a task led to.
 type outcome struct {
 	header    *format.Header
-	plaintext int64 // bytes
+	plaintext int64 // bytes; negative: nobody counted
 }
 
 // process does the task: its output is complete and verified, or there is none and an
@@ -213,25 +214,14 @@ func (r *run) reencrypt(ctx context.Context, w io.Writer, in io.Reader) (*outcom
 	if err != nil {
 		return nil, err
 	}
-	d, err := r.client.NewDecryptReader(ctx, message, r.from, r.decryptOptions())
+	h, err := r.client.Reencrypt(ctx, w, message, r.from, r.to, &esdk.ReencryptOptions{Decrypt: *r.decryptOptions(), Encrypt: *r.encryptOptions()})
 	if err != nil {
-		return nil, r.explain(header, err)
-	}
-	opts := r.encryptOptions()
-	opts.EncryptionContext = d.Header().UserContext()
-	e, err := r.client.NewEncryptWriter(ctx, w, r.to, opts)
-	if err != nil {
+		if errors.Is(err, esdk.ErrEncryptionContext) { // and not something in the middle of the message
+			err = r.explain(header, err)
+		}
 		return nil, err
 	}
-	n, err := io.Copy(e, d)
-	if err != nil {
-		e.CloseWithError(err)
-		return nil, err
-	}
-	if err := e.Close(); err != nil {
-		return nil, err
-	}
-	return &outcome{e.Header(), n}, nil
+	return &outcome{header: h, plaintext: -1}, nil
 }
 
 // describeKey returns an encrypted data key as people read it.

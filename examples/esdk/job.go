@@ -336,8 +336,16 @@ func modernJob(command string, line *cmdline.Line) (*job, error) {
 	if command == reencrypting && j.output == "" && !j.inPlace {
 		return nil, errors.New("say --in-place, or --output and where the messages go")
 	}
-	j.frameLength = modernFrameLength
-	return j, j.common(line)
+	if command == encrypting {
+		j.frameLength = modernFrameLength // reencrypt keeps that of the message
+	}
+	if err := j.common(line); err != nil {
+		return nil, err
+	}
+	if command == reencrypting && j.unframed {
+		return nil, errors.New("--frame-length: reencrypt writes no unframed messages")
+	}
+	return j, nil
 }
 
 // keyGroups returns the attributes of keys, each given in one argument: a KMS key, or

@@ -69,12 +69,12 @@ func TestRawAESKeys(t *testing.T) {
 		"file=key.bin region=eu-central-1": "has no attribute region=",
 	} {
 		_, stderr, status := s.run("verify", "-k", attributes+where, "a.encrypted")
-		require.Equal(t, 1, status, where)
+		require.NotZero(t, status, where)
 		require.Contains(t, stderr, why, where)
 		require.NotContains(t, stderr, raw)
 	}
 	s.fails(2, "no closing '", "verify", "-k", "provider=raw-aes 'unclosed", "a.encrypted")
-	s.fails(1, "there is no provider", "verify", "-k", "provider=none key=1", "a.encrypted")
+	s.fails(2, "there is no provider", "verify", "-k", "provider=none key=1", "a.encrypted")
 }
 
 func TestRawRSAKeys(t *testing.T) {
@@ -107,7 +107,11 @@ func TestRawRSAKeys(t *testing.T) {
 		if !strings.HasPrefix(key, "provider") {
 			key = "provider=raw-rsa namespace=n name=r " + key
 		}
-		s.fails(1, why, "verify", "-k", key, "a.encrypted")
+		status := 1
+		if strings.Contains(why, "one of") || strings.HasPrefix(why, "namespace") {
+			status = 2 // a mistake in the command line, and not in a file
+		}
+		s.fails(status, why, "verify", "-k", key, "a.encrypted")
 	}
 }
 
@@ -129,8 +133,8 @@ func TestRawECDHKeys(t *testing.T) {
 	s.ok("verify", "-k", p+"file=bob recipient=alice.pub", "static")
 	s.ok("verify", "-k", p+"file=bob", "ephemeral")
 	s.fails(1, "ephemeral", "verify", "-k", p+"file=alice", "ephemeral")
-	s.fails(1, "recipient= is missing", "encrypt", "-k", p+"file=alice", "a")
-	s.fails(1, "the private key is missing", "verify", "-k", p+"recipient=bob.pub", "static")
+	s.fails(2, "recipient= is missing", "encrypt", "-k", p+"file=alice", "a")
+	s.fails(2, "the private key is missing", "verify", "-k", p+"recipient=bob.pub", "static")
 	s.fails(1, "not the public key of a curve", "verify", "-k", p+"file=alice recipient=bob", "static")
 }
 
@@ -143,7 +147,7 @@ func TestAsymmetricKMSKeys(t *testing.T) {
 	const unsigned = "AES_256_GCM_HKDF_SHA512_COMMIT_KEY"
 	s.ok("encrypt", "-k", "provider=kms-rsa public=rsa.pub key="+server.RSA, "--algorithm", unsigned, "-o", "rsa", "a")
 	s.ok("verify", "-k", "provider=kms-rsa key="+server.RSA, "rsa")
-	s.fails(1, "public= is missing", "encrypt", "-k", "provider=kms-rsa key="+server.RSA, "--algorithm", unsigned, "-o", "x", "a")
+	s.fails(2, "public= is missing", "encrypt", "-k", "provider=kms-rsa key="+server.RSA, "--algorithm", unsigned, "-o", "x", "a")
 	s.fails(1, "sign", "encrypt", "-k", "provider=kms-rsa public=rsa.pub key="+server.RSA, "-o", "x", "a")
 
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -157,5 +161,5 @@ func TestAsymmetricKMSKeys(t *testing.T) {
 	s.ok("verify", "-k", "provider=raw-ecdh file=bob recipient=ecc.pub", "static")
 	s.ok("encrypt", "-k", "provider=raw-ecdh recipient=ecc.pub", "-o", "ephemeral", "a")
 	s.ok("verify", "-k", "provider=kms-ecdh key="+server.ECC, "ephemeral")
-	s.fails(1, "recipient= is missing", "encrypt", "-k", "provider=kms-ecdh key="+server.ECC, "-o", "x", "a")
+	s.fails(2, "recipient= is missing", "encrypt", "-k", "provider=kms-ecdh key="+server.ECC, "-o", "x", "a")
 }

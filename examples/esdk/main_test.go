@@ -491,11 +491,17 @@ func TestKMSKeys(t *testing.T) {
 		}
 		s.ok(append([]string{"-d", "-i", "a.encrypted", "-o", "back", "-S", "-w"}, strings.Fields(k)...)...)
 	}
+	// The Region that is near is asked first.
+	_, stderr, status := s.run("decrypt", "-vv", "-k", both+" near=us-west-2 hedge-after=9s", "-o", "back", "--overwrite", "a.encrypted")
+	require.Equal(t, 0, status, stderr)
+	require.Contains(t, stderr, "opened by aws-kms "+server.West)
+	s.fails(1, "Region", "verify", "-k", both+" near=nowhere!", "a.encrypted")
+
 	s.ok("encrypt", "-k", server.Replicas[0], "-o", "replica", "a")
 	s.ok("verify", "-k", server.Replicas[1], "replica")
 	s.ok("verify", "-k", "discovery=true region=eu-west-1", "replica")
 	s.fails(1, "replica", "verify", "-k", "multi-region=false key="+server.Replicas[1], "replica")
-	s.fails(1, "discovery-account", "verify", "-k", "discovery=true discovery-account=1", "a.encrypted")
+	s.fails(2, "discovery-account", "verify", "-k", "discovery=true discovery-account=1", "a.encrypted")
 	for _, k := range []string{"discovery=true discovery-partition=aws discovery-account=999999999999", "discovery=true discovery-region=eu-west-1", server.Replicas[0]} {
 		s.fails(1, "a.encrypted", "verify", "-k", k, "a.encrypted")
 	}

@@ -188,6 +188,9 @@ func TestModelTool(t *testing.T) {
 		slices.Concat([]string{"-e", "-i", "in", "-o", "none/none", "-S", "-r"}, one),
 		slices.Concat([]string{"-e", "-i", "in/a", "-o", "in/a", "-S"}, one),
 		slices.Concat([]string{"-d", "-i", "in/a", "-o", "m3", "-S"}, one),
+		{"-e", "-i", "in/a", "-o", "m", "-S", "-w", "a=b"}, {"-d", "-i", "in/a", "-o", "m", "-S", "-w", "discovery=false"},
+		{"-e", "-i", "in/a", "-o", "m", "-S", "-w", "discovery=true"}, {"-e", "-i", "in/a", "-o", "m", "-S", "-w", "key"},
+		{"-d", "-i", "in/a", "-o", "m", "-S", "-w", "discovery=true", "discovery-account=1"},
 		{"--version"}, {"-h"},
 	} {
 		_, _, theirs := s.tool(true, args...)

@@ -103,7 +103,7 @@ func options() []option {
 			"replace the messages themselves", ""},
 		{o{Long: "encryption-context", Short: short("c"), Values: cmdline.Many, Arg: "KEY=VALUE"}, all,
 			"on encryption a pair to bind to the message; on decryption a pair that it must have, or KEY alone for any value",
-			"better: a mismatch is a failure and not exit status 0, before KMS is called where the message stores the key; pairs that a message only authenticates can be given"},
+			"better: a mismatch is a failure and not exit status 0, before KMS is called where the message stores the key; pairs that a message only authenticates can be given; a key that is given twice is an error"},
 		{o{Long: "commitment-policy", Values: cmdline.One, Repeat: cmdline.Last, Choices: policyNames(), Arg: "POLICY"}, all,
 			"whether messages must commit to their key", "same"},
 		{o{Long: "algorithm", Values: cmdline.One, Choices: suiteNames(), Arg: "NAME"}, "model encrypt reencrypt",

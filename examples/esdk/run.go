@@ -29,9 +29,15 @@ type run struct {
 func (p *program) do(ctx context.Context, j *job, fromModel bool) int {
 	r := &run{job: j, program: p}
 	tasks, err := r.prepare(ctx, fromModel)
-	if err != nil {
+	var mistake *keyspec.Mistake
+	if errors.As(err, &mistake) {
+		return p.usage("help KEYS", err)
+	} else if err != nil {
 		p.fail("", err)
 		return statusFailed
+	}
+	if p.quiet {
+		p.progress.w = nil
 	}
 	if workers := min(j.workers, len(tasks)); workers > 1 {
 		j.client.Concurrency = max(1, runtime.GOMAXPROCS(0)/workers)
@@ -230,7 +236,11 @@ func (r *run) describe(t *task, done *outcome) {
 	for _, k := range done.header.EncryptedDataKeys {
 		keys = append(keys, describeKey(k))
 	}
-	r.say(2, "  suite %s, %d bytes of plaintext, data keys: %s", suiteName(done.header.Suite), done.plaintext, strings.Join(keys, "; "))
+	length := ""
+	if done.plaintext >= 0 {
+		length = fmt.Sprintf(", %d bytes of plaintext", done.plaintext)
+	}
+	r.say(2, "  suite %s%s, data keys: %s", suiteName(done.header.Suite), length, strings.Join(keys, "; "))
 	if k := done.header.OpenedBy; k != nil {
 		r.say(2, "  opened by %s", describeKey(*k))
 	}

@@ -68,12 +68,15 @@ AWS KMS: credentials and Region come from where all AWS programs have them.
   esdk encrypt -k "key=ARN-IN-ONE-REGION key=ARN-IN-ANOTHER" FILE     any of them decrypts
   esdk encrypt -k "key=alias/backup region=eu-west-1 profile=admin" FILE
   esdk decrypt -k "key=ARN" FILE.encrypted                  key ARNs only, no aliases
+  esdk decrypt -k "key=ARN key=ARN near=eu-west-1 hedge-after=300ms" FILE.encrypted
   esdk decrypt -k discovery=true FILE.encrypted             whatever key the message names
   esdk decrypt -k "discovery=true discovery-partition=aws discovery-account=111122223333" ...
 
   key=                  ARN, ID or alias; several
   region= profile=      where keys without a Region are; whose credentials
   multi-region=         false: replicas of a multi-Region key are different keys
+  near=                 several; the Regions to ask first on decryption, nearest first
+  hedge-after=          ask the next key beside one that takes longer, such as 300ms
   discovery=            true: decrypt with whatever key a message names
   discovery-account=    several; with discovery-partition=: of these accounts only
   discovery-region=     several; in these Regions only

@@ -211,9 +211,12 @@ func (f *File) finish(attributes Attributes, replace bool) error {
 			return err
 		}
 	}
-	if replace { // what is replaced must not be lost with the power
-		if err := f.Sync(); err != nil {
-			return err
+	if replace {
+		// What is replaced must not be lost with the power.
+		if _, err := f.root.Lstat(f.place.Below); err == nil {
+			if err := f.Sync(); err != nil {
+				return err
+			}
 		}
 	}
 	if !attributes.ModTime.IsZero() {

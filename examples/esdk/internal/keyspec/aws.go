@@ -46,6 +46,7 @@ func (b *Builder) kms(ctx context.Context, a *attributes) (keyprovider.MasterKey
 	if err != nil {
 		return nil, err
 	}
+	o.Near, o.HedgeAfter = a.all("near"), a.duration("hedge-after")
 	keys := a.all("key")
 	discovery := a.flag("discovery", false)
 	accounts, partition, regions := a.all("discovery-account"), a.one("discovery-partition"), a.all("discovery-region")

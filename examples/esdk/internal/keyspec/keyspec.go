@@ -46,6 +46,14 @@ func (b *Builder) Provider(ctx context.Context, groups [][]string, decrypt bool)
 	return keyprovider.Multi(providers[0], providers[1:]...)
 }
 
+// A Mistake is an error of the attributes themselves, and not of what they name.
+type Mistake struct{ Err error }
+
+func (m *Mistake) Error() string { return m.Err.Error() }
+
+// Unwrap returns Err.
+func (m *Mistake) Unwrap() error { return m.Err }
+
 // kinds are the functions that make a provider of each kind.
 func kinds() map[string]func(*Builder, context.Context, *attributes) (keyprovider.MasterKeyProvider, error) {
 	return map[string]func(*Builder, context.Context, *attributes) (keyprovider.MasterKeyProvider, error){
@@ -65,7 +73,7 @@ func (b *Builder) one(ctx context.Context, group []string, decrypt bool) (keypro
 	for _, word := range group {
 		name, value, _ := strings.Cut(word, "=")
 		if name == "" || value == "" {
-			return nil, fmt.Errorf("%q of the keys is not of the form name=value", word)
+			return nil, &Mistake{fmt.Errorf("%q of the keys is not of the form name=value", word)}
 		}
 		a.values[name] = append(a.values[name], value)
 	}
@@ -76,7 +84,7 @@ func (b *Builder) one(ctx context.Context, group []string, decrypt bool) (keypro
 	build := kinds()[kind]
 	if build == nil {
 		names := slices.Sorted(maps.Keys(kinds()))
-		return nil, fmt.Errorf("there is no provider %q; there are %s", kind, strings.Join(names, ", "))
+		return nil, &Mistake{fmt.Errorf("there is no provider %q; there are %s", kind, strings.Join(names, ", "))}
 	}
 	a.kind = kind
 	p, err := build(b, ctx, a)
@@ -105,7 +113,7 @@ func (a *attributes) has(name string) bool { return len(a.values[name]) > 0 }
 
 func (a *attributes) fail(format string, args ...any) {
 	if a.err == nil {
-		a.err = fmt.Errorf(format, args...)
+		a.err = &Mistake{fmt.Errorf(format, args...)}
 	}
 }
 
@@ -170,7 +178,7 @@ func (a *attributes) unused() error {
 	a.used["provider"] = true
 	for _, name := range slices.Sorted(maps.Keys(a.values)) {
 		if !a.used[name] {
-			return fmt.Errorf("it has no attribute %s=; it has %s=", name, strings.Join(slices.Sorted(maps.Keys(a.used)), "=, "))
+			return &Mistake{fmt.Errorf("it has no attribute %s=; it has %s=", name, strings.Join(slices.Sorted(maps.Keys(a.used)), "=, "))}
 		}
 	}
 	return nil

@@ -70,7 +70,9 @@ func (a *attributes) read(f *os.File, err error) []byte {
 			err = fmt.Errorf("%s: longer than any key", f.Name())
 		}
 	}
-	a.fail("%w", err)
+	if a.err == nil {
+		a.err = err
+	}
 	return nil
 }
 
@@ -177,7 +179,7 @@ func (b *Builder) rawECDH(_ context.Context, a *attributes) (keyprovider.MasterK
 		if a.err == nil {
 			var err error
 			if private, err = parseECDHPrivate(data); err != nil {
-				a.fail("%s: %w", from, err)
+				a.err = fmt.Errorf("%s: %w", from, err)
 			}
 		}
 	}
@@ -189,9 +191,9 @@ func (b *Builder) rawECDH(_ context.Context, a *attributes) (keyprovider.MasterK
 	case private != nil && a.decrypt:
 		return keyprovider.NewRawECDHDiscovery(private)
 	case private != nil:
-		return nil, errors.New("recipient= is missing: whoever is to read the message")
+		return nil, &Mistake{errors.New("recipient= is missing: whoever is to read the message")}
 	case a.decrypt:
-		return nil, errors.New("the private key is missing: file=, fd= or env= says where it is")
+		return nil, &Mistake{errors.New("the private key is missing: file=, fd= or env= says where it is")}
 	}
 	return keyprovider.NewRawECDHEphemeral(recipient)
 }
@@ -213,7 +215,7 @@ func readRSA(a *attributes, file string) rsaKeys {
 	}
 	keys, err := parseRSA(data)
 	if err != nil {
-		a.fail("%s: %w", file, err)
+		a.err = fmt.Errorf("%s: %w", file, err)
 	}
 	return keys
 }
@@ -236,7 +238,7 @@ func readECDHPublic(a *attributes, file string) *ecdh.PublicKey {
 			err = fmt.Errorf("it is a %T and not the public key of a curve", key)
 		}
 	}
-	a.fail("%s: %w", file, err)
+	a.err = fmt.Errorf("%s: %w", file, err)
 	return nil
 }
 
