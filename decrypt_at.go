@@ -20,11 +20,13 @@ import (
 // serve it with net/http.ServeContent. It is safe for concurrent use if its source
 // is. It has no Close method and never closes its source.
 //
-// Each byte that ReadAt returns was authenticated under the message's data key,
-// together with its place in the plaintext. What that does not show is
-// that the rest of the message is still as it was: if somebody who has the data
-// key, as every reader of the message does, rewrites the source later, ReadAt
-// may return the new bytes, also after NewDecryptReaderAt has verified the signature.
+// Each byte that ReadAt returns has been authenticated under the message's data
+// key, together with its place in the plaintext. If the source now has another
+// message, or has been altered, ReadAt returns an error and no other bytes. There
+// is one exception: those who have the data key, which includes everybody who can
+// decrypt the message, can write other frames that pass for the message's. With
+// IgnoreSignature, that is not noticed. With VerifySignature, it is not noticed if
+// it is done after NewDecryptReaderAt has returned.
 type DecryptReaderAt struct {
 	redacted
 	source sourceAt
@@ -39,30 +41,34 @@ type DecryptReaderAt struct {
 	idleSize int       // of them, in bytes
 }
 
-// NewDecryptReaderAt opens the message that r has in its first size bytes, which
-// must be the exact length of the message. It reads the message's header, calls p
-// with ctx for the data key, verifies the header, and then reads and decrypts the
-// message's last frame, which authenticates the number of frames and the length
-// of the plaintext. Each of these takes one call of r, or a few if the header has
-// more than 4 KiB. It uses the zero [Client].
+// NewDecryptReaderAt opens a message for random access. The message is the first
+// size bytes of r, and size must be its exact length.
 //
-// If the message is signed, DecryptOptions.Signature decides what happens. With
-// VerifySignature, the default, NewDecryptReaderAt reads the whole message once to
-// verify the signature. With IgnoreSignature it does not look at the signature.
-// RejectSigned refuses the message.
+// NewDecryptReaderAt reads the header of the message, calls p with ctx for the
+// data key, and verifies the header. Then it reads the end of the message and
+// decrypts its last frame, which authenticates the number of frames and the length
+// of the plaintext. It calls r once for the header, or a few times if that is
+// longer than 4 KiB, and once for the end. It uses the zero [Client].
 //
-// It fails with [ErrUnframed] if the message has no frames, and with an error that
-// wraps [io.ErrUnexpectedEOF] if the message is cut short. If bytes follow the
-// message, it fails with [ErrTrailingData] where it sees that, and else with another
-// error, as it looks for the last frame in the wrong place. ctx is not kept: it
-// does not end later calls of ReadAt.
+// DecryptOptions.Signature says what happens if the message is signed. With
+// VerifySignature, the default, NewDecryptReaderAt also reads everything between
+// header and end, once, to verify the signature. With IgnoreSignature, it does not.
+// With RejectSigned, it fails.
 //
-// A frame is the least that ReadAt decrypts, and NewDecryptReaderAt holds one in
-// memory: see DecryptOptions.MaxFrameLength. Messages that are read in small
-// parts are best written with a FrameLength of 4 KiB, which is the default, or of
-// up to 64 KiB.
+// An unframed message is [ErrUnframed]. If the message is cut short, the error
+// wraps [io.ErrUnexpectedEOF]. If bytes follow the message, the error is
+// [ErrTrailingData] if NewDecryptReaderAt can see that; else it wraps
+// [format.ErrMalformed] or another, because the last frame is not where size
+// says that it is. ctx governs all this and is not kept: it does not end later
+// calls of ReadAt.
 //
-// It follows the specification's [decrypt].
+// ReadAt decrypts whole frames, so small reads cost least if the message has
+// short frames; 4 KiB is the default. NewDecryptReaderAt needs memory for two
+// frames: see DecryptOptions.MaxFrameLength.
+//
+// It follows the specification's [decrypt], which knows no random access: a message
+// that it refuses for a frame that is not authentic can be opened, and only the
+// reads of that frame fail.
 //
 // [decrypt]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/client-apis/decrypt.md
 func NewDecryptReaderAt(ctx context.Context, r io.ReaderAt, size int64, p keyprovider.MasterKeyProvider, opts *DecryptOptions) (*DecryptReaderAt, error) {
@@ -245,18 +251,16 @@ func (d *DecryptReaderAt) Size() int64 {
 }
 
 // ReadAt decrypts the len(p) bytes of the plaintext that begin at off. It follows
-// the contract of [io.ReaderAt]: if there are fewer bytes, it returns those and
-// io.EOF, as it does at Size. An off that is negative or over Size is another error.
+// the contract of [io.ReaderAt]: if fewer bytes follow off, it returns them and
+// io.EOF. An off that is negative or greater than Size is another error.
 //
-// It reads the frames that hold the bytes and nothing else: one call of the source
-// for each 3.5 MiB, in order and on the caller's goroutine, with memory of its own, which
-// has no more bytes than these frames. Large reads are decrypted by several
-// goroutines. The frame that was used last is kept, so that small reads in a row
-// decrypt it once.
+// ReadAt reads only the frames that hold these bytes, into memory of its own. It
+// calls the source on the caller's goroutine, once for each 3.5 MiB, and several
+// goroutines decrypt large reads. It keeps the frame that was used last, so that small
+// reads in a row decrypt each frame once.
 //
-// If a frame is not authentic, or the source fails, n counts the bytes before that
-// place and the rest of p is zero. Such an error is not sticky: ReadAt can be
-// called again.
+// If a frame is not authentic, or the source fails, n is the number of bytes before
+// that place, and the rest of p is zero. Errors are not sticky.
 func (d *DecryptReaderAt) ReadAt(p []byte, off int64) (n int, err error) {
 	size := d.Size()
 	switch {

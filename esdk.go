@@ -48,6 +48,15 @@
 // small messages and plaintext that is needed soon. For files and other large
 // messages a FrameLength of 64 KiB costs less time and space.
 //
+// # Random access
+//
+// A [DecryptReaderAt] reads any part of a framed message from any io.ReaderAt: a
+// file, or your own type that makes a ranged request of each ReadAt. Each byte
+// that it returns has been authenticated, and so has the length of the plaintext.
+// A signed message is read as a whole when it is opened, unless
+// DecryptOptions.Signature is IgnoreSignature. Messages that are meant for random
+// access are best not signed: write them with suite.AES256GCMHKDFSHA512CommitKey.
+//
 // # Context and timeouts
 //
 // The context.Context of a call governs the calls to the provider, which a

@@ -649,6 +649,8 @@ func TestOpeningAtKeepsToItsOptions(t *testing.T) {
 		require.EqualError(t, err, "esdk: DecryptOptions.Signature is IgnoreSignature, which only NewDecryptReaderAt allows")
 		_, err = esdk.NewDecryptReader(bg, bytes.NewReader(m), untouched, opts)
 		require.EqualError(t, err, "esdk: DecryptOptions.Signature is IgnoreSignature, which only NewDecryptReaderAt allows")
+		_, err = esdk.Reencrypt(bg, io.Discard, bytes.NewReader(m), untouched, untouched, &esdk.ReencryptOptions{Decrypt: *opts})
+		require.EqualError(t, err, "esdk: DecryptOptions.Signature is IgnoreSignature, which only NewDecryptReaderAt allows")
 	}
 }
 

@@ -52,7 +52,7 @@ type Header struct {
 	IV                []byte // of the header's authentication: 12 bytes in version 1, none in version 2
 	Tag               []byte // of the header's authentication: 16 bytes
 	// OpenedBy is the one of EncryptedDataKeys whose data key opened the
-	// message. Only Decrypt and the decrypting streams set it; it is nil if
+	// message. Only Decrypt, DecryptReader and DecryptReaderAt set it; it is nil if
 	// the provider does not say which one that was.
 	OpenedBy *EncryptedDataKey
 
