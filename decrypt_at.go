@@ -293,6 +293,9 @@ func (d *DecryptReaderAt) readAt(p []byte, off int64) (n int, err error) {
 	}
 	f := int64(d.frames.FrameLength)
 	index, skip := off/f, int(off%f)
+	if len(p) <= maxLocked && d.copyKept(p, index, skip) {
+		return len(p), nil
+	}
 	cur := d.take(index)
 	if cur.frame == index {
 		n = copy(p, cur.plaintext[skip:])
@@ -404,6 +407,23 @@ func (c *cursor) size() int { return cap(c.in) + cap(c.plaintext) }
 // maxIdle is how many cursors are kept, at most. Together they have pieceSize bytes
 // or are one.
 const maxIdle = 16
+
+// maxLocked is the longest read that is copied under the lock, so that nobody waits
+// long for it.
+const maxLocked = 4 << 10
+
+// copyKept copies p from the frame of this index, if that is the one that was used last
+// and has all of p. It is what small reads in a row need.
+func (d *DecryptReaderAt) copyKept(p []byte, index int64, skip int) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	last := len(d.idle) - 1
+	if last < 0 || d.idle[last].frame != index || len(d.idle[last].plaintext)-skip < len(p) {
+		return false
+	}
+	copy(p, d.idle[last].plaintext[skip:])
+	return true
+}
 
 // take returns a cursor for one call: the one with the frame of this index, or else
 // the one that was not used for the longest time, or a new one.

@@ -153,6 +153,22 @@ func (b *Body) Frame(body []byte, i int, copied bool) error {
 	return nil
 }
 
+// ReadAt opens the frames of body that p has room for, from frame first on, into p,
+// each copied to a reused buffer first: the floor of a large read. The length of p
+// must be a multiple of the frame length.
+func (b *Body) ReadAt(p, body []byte, first int) error {
+	b.move()
+	stride := b.frameLength + overhead
+	for i := range len(p) / b.frameLength {
+		frame := body[(first+i)*stride:][:stride]
+		copy(b.in, frame)
+		if _, err := b.open(p[i*b.frameLength:i*b.frameLength], b.in[:stride], first+i); err != nil {
+			return errTag
+		}
+	}
+	return nil
+}
+
 // Encrypt returns the frames that hold plaintext, in memory of its own.
 func (b *Body) Encrypt(plaintext []byte) []byte {
 	n := len(plaintext) / b.frameLength

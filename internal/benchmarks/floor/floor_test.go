@@ -34,11 +34,15 @@ func TestBodyIsTheLibrarys(t *testing.T) {
 		require.NoError(t, err)
 		require.True(t, bytes.Equal(plaintext, got))
 		require.NoError(t, b.DecryptReader(want))
+		part := make([]byte, 5000)
+		require.NoError(t, b.ReadAt(part, want, 7))
+		require.True(t, bytes.Equal(plaintext[7000:12_000], part))
 		for i := range len(plaintext) / 1000 {
 			require.NoError(t, b.Frame(want, i, i%2 == 0))
 		}
 		want[len(want)-1]++
 		require.Error(t, b.DecryptReader(want))
+		require.Error(t, b.ReadAt(part[:1000], want, len(plaintext)/1000-1))
 		require.Error(t, b.Frame(want, len(plaintext)/1000-1, true))
 		want[len(want)-1]--
 	}
