@@ -60,10 +60,10 @@ type CacheOptions struct {
 	// GracePeriod is the last part of MaxAge. In it one message fetches the next data
 	// key while the others use the old one, so that none has to wait when that
 	// expires. Until a fetch succeeds the old data key stays in use, and another
-	// message tries a tenth of GracePeriod later. Zero means 10 seconds, or a
-	// tenth of MaxAge if that is less; negative means none. GracePeriod must be less
-	// than MaxAge. It should be longer than a call to the provider may take: the
-	// message whose call fails after MaxAge has no data key to fall back to.
+	// message tries a tenth of GracePeriod later. A message whose fetch fails uses the
+	// old data key, even if that expired meanwhile. Zero means 10 seconds, or a tenth of
+	// MaxAge if that is less; negative means none. GracePeriod must be less than MaxAge.
+	// The longer it is, the longer an outage of the provider goes unnoticed.
 	GracePeriod time.Duration
 	// MaxFlight is how long a call to the provider holds up other messages that need
 	// the same data key. After that, later messages and those that wait for the call
@@ -206,6 +206,7 @@ func (c Cache) EncryptionMaterials(ctx context.Context, req *EncryptionRequest) 
 		if id, ok := encryptionID(c.c.partition, req); ok {
 			key := cache.Key{ID: id, Cost: usage(req), Variant: req.MaxEncryptedDataKeys}
 			if done, err := c.c.get(ctx, key, call); err != nil {
+				call.discard()
 				return nil, err
 			} else if done {
 				return call.materials, nil
@@ -229,6 +230,7 @@ func (c Cache) DecryptionMaterials(ctx context.Context, req *DecryptionRequest) 
 	if req.Suite.KDF() != 0 {
 		if id, ok := decryptionID(c.c.partition, req); ok {
 			if done, err := c.c.get(ctx, cache.Key{ID: id}, call); err != nil {
+				call.discard()
 				return nil, err
 			} else if done {
 				return call.materials, nil

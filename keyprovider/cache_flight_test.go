@@ -256,3 +256,33 @@ func TestCacheIsSafeForConcurrentUse(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// A message whose call is under way when the old data key expires has that if the call
+// fails, and can be read.
+func TestARefreshThatFailsAfterMaxAgeHasTheOldDataKey(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := newService(t, time.Second)
+		c := newCache(t, s, keyprovider.CacheOptions{MaxAge: time.Minute, GracePeriod: 10 * time.Second})
+		defer c.Purge()
+		message, first := mustEncrypt(t, c, 1, nil)
+		_, _, err := esdk.Decrypt(bg, message, c, nil)
+		require.NoError(t, err)
+		s.failWith(errors.New("down"))
+		s.latency = 11 * time.Second
+		time.Sleep(49*time.Second + time.Millisecond) // both are in their last 10 seconds
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			again, dataKey := mustEncrypt(t, c, 1, nil)
+			require.Equal(t, first, dataKey)
+			_, _, err := esdk.Decrypt(bg, again, s.RawAES, nil)
+			require.NoError(t, err)
+		})
+		time.Sleep(time.Second)
+		wg.Go(func() {
+			_, _, err := esdk.Decrypt(bg, message, c, nil)
+			require.NoError(t, err)
+		})
+		wg.Wait()
+		require.Equal(t, keyprovider.CacheStats{Misses: 4, RefreshFailures: 2, Expirations: 2}, c.Stats())
+	})
+}

@@ -28,6 +28,7 @@ func (c *encryptionCall) Load(ctx context.Context) (cache.Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.discard()
 	c.materials = m
 	_, public := m.EncryptionContext[format.PublicKeyField]
 	if m.Suite.KDF() == 0 || checkDataKey(&DataKey{Plaintext: m.DataKey}, m.Suite, nil) != nil || len(m.EncryptedDataKeys) == 0 ||
@@ -49,6 +50,13 @@ func (c *encryptionCall) Take(v cache.Value) bool {
 	m := cached.clone()
 	c.materials = &m
 	return true
+}
+
+// discard clears the copy that Take took and that nobody will use.
+func (c *encryptionCall) discard() {
+	if c.materials != nil {
+		clear(c.materials.DataKey)
+	}
 }
 
 // What names the data key in errors.
@@ -97,6 +105,7 @@ func (c *decryptionCall) Load(ctx context.Context) (cache.Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.discard()
 	c.materials = m
 	if m.Suite.KDF() == 0 || checkDataKey(&DataKey{Plaintext: m.DataKey}, m.Suite, nil) != nil ||
 		(m.VerificationKey != nil) != m.Suite.Signing() || !m.fit(c.req) {
@@ -116,6 +125,13 @@ func (c *decryptionCall) Take(v cache.Value) bool {
 	m := cached.clone()
 	c.materials = &m
 	return true
+}
+
+// discard clears the copy that Take took and that nobody will use.
+func (c *decryptionCall) discard() {
+	if c.materials != nil {
+		clear(c.materials.DataKey)
+	}
 }
 
 // What names the data key in errors, by its wrapped forms.

@@ -110,3 +110,34 @@ func TestWhatRSADecryptsIsClearedUnlessItIsADataKey(t *testing.T) {
 		require.Equal(t, make([]byte, 16), plaintext)
 	}
 }
+
+// What a message took in case that its refresh fails is cleared if it does not.
+func TestDataKeysThatARefreshReplacesAreCleared(t *testing.T) {
+	for _, ends := range []bool{true, false} {
+		k, err := NewRawAES("namespace", "name", make([]byte, 32))
+		require.NoError(t, err)
+		c := &caching{inner: Materials(k)}
+		ec := &encryptionCall{cache: c, req: &EncryptionRequest{Suite: suite.AES256GCMHKDFSHA512CommitKey}}
+		_, err = ec.Load(t.Context())
+		require.NoError(t, err)
+		dc := &decryptionCall{cache: c, req: &DecryptionRequest{Suite: suite.AES256GCMHKDFSHA512CommitKey, EncryptedDataKeys: ec.materials.EncryptedDataKeys}}
+		_, err = dc.Load(t.Context())
+		require.NoError(t, err)
+		old, opened := ec.materials.DataKey, dc.materials.DataKey
+		require.Equal(t, old, opened)
+		require.NotEqual(t, make([]byte, 32), old)
+		if ends {
+			_, err = ec.Load(t.Context())
+			require.NoError(t, err)
+			_, err = dc.Load(t.Context())
+			require.NoError(t, err)
+			require.NotEqual(t, make([]byte, 32), ec.materials.DataKey)
+			require.NotEqual(t, make([]byte, 32), dc.materials.DataKey)
+		} else {
+			ec.discard()
+			dc.discard()
+		}
+		require.Equal(t, make([]byte, 32), old)
+		require.Equal(t, make([]byte, 32), opened)
+	}
+}

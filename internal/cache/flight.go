@@ -18,6 +18,8 @@ type flight struct {
 	variant int
 	seq     uint64
 	began   time.Time
+	// The leader took the old value, for the case that the call, a refresh, fails.
+	fallBack bool
 
 	bounds            // of the leader and the waiters
 	used    Usage     // by the leader and the waiters
@@ -191,7 +193,7 @@ func (f *flight) lead(ctx context.Context, r Request, cost Usage) (Outcome, erro
 		return 0, err
 	case err != nil:
 		f.fail(err)
-		return f.fallBack(r, cost, err)
+		return f.failed(r, cost, err)
 	}
 	f.serve(value)
 	return Loaded, nil
@@ -223,8 +225,35 @@ func (f *flight) serve(value Value) {
 			w.resolve(Alone, nil)
 		}
 	})
-	if value != nil {
-		f.store.put(f, value, time.Now())
+	if value == nil {
+		return
+	}
+	f.store.put(f, value, time.Now())
+	if f.store.flights[f.id] != f { // it took so long that others do not wait for it
+		f.store.wake(f.id)
+	}
+}
+
+// wake ends the wait for later flights of those waiters who can use the entry.
+func (s *Store) wake(id ID) {
+	for f := range s.flying {
+		if f.id != id {
+			continue
+		}
+		f.each(func(w *waiter) {
+			now := time.Now()
+			e := s.find(id, now)
+			if e == nil {
+				return
+			}
+			used, b, fits := w.view.fits(e, w.key.Cost, now)
+			if !fits || !w.r.Take(e.value) {
+				return
+			}
+			s.use(e, used, b)
+			f.used = f.used.minus(w.key.Cost)
+			w.resolve(Hit, nil)
+		})
 	}
 }
 
@@ -255,9 +284,17 @@ func (f *flight) pass() {
 	})
 }
 
-// fallBack returns the result of a leader whose call failed. If the call was a refresh
-// and the entry is still good for the leader's view, the leader takes that.
-func (f *flight) fallBack(r Request, cost Usage, err error) (Outcome, error) {
+// failed returns the result of a leader whose call failed. If the call was a refresh,
+// the leader took the entry that was there when it began, even if that has expired by
+// now. Else it takes one that is there now, if that is good for the leader's view.
+func (f *flight) failed(r Request, cost Usage, err error) (Outcome, error) {
+	if f.fallBack {
+		if f.purged {
+			return 0, err
+		}
+		f.view.stats.RefreshFailures++
+		return Loaded, nil
+	}
 	now := time.Now()
 	e := f.store.find(f.id, now)
 	if e == nil {

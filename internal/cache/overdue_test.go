@@ -198,6 +198,66 @@ func TestMaxAgeOfALateValue(t *testing.T) {
 	}
 }
 
+// A value that comes late is for those who wait for a later call, too, within the limits.
+func TestALateValueIsForTheWaitersOfLaterCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := newUser(cache.New(10), cache.Options{MaxFlight: 10 * time.Second, Limit: cache.Usage{Messages: 4}})
+		start := time.Now()
+		var wg sync.WaitGroup
+		gets := func(took time.Duration, want cache.Outcome) {
+			wg.Go(func() {
+				u.want(t, 1, 0, want)
+				require.Equal(t, took, time.Since(start))
+			})
+			synctest.Wait()
+		}
+		u.load = slow(15 * time.Second)
+		gets(15*time.Second, cache.Loaded)
+		u.load = slow(9 * time.Second)
+		time.Sleep(10 * time.Second)
+		gets(19*time.Second, cache.Loaded) // leads the second call
+		for range 3 {
+			gets(15*time.Second, cache.Hit)
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		require.Zero(t, u.Stats().Entries, "used up")
+		u.load = slow(time.Hour)
+		gets(19*time.Second, cache.Hit) // joins the second call
+		wg.Wait()
+		require.Equal(t, 2, u.calls)
+		u.Purge()
+	})
+}
+
+// Whoever cannot use it waits on.
+func TestALateValueIsForThoseThatCanUseIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := cache.New(10)
+		u := newUser(s, cache.Options{MaxFlight: 10 * time.Second, Limit: cache.Usage{Messages: 3}})
+		picky := newUser(s, cache.Options{MaxFlight: 10 * time.Second})
+		picky.refuse = true
+		start := time.Now()
+		var wg sync.WaitGroup
+		gets := func(u *user, took time.Duration, want cache.Outcome) {
+			wg.Go(func() {
+				u.want(t, 1, 0, want)
+				require.Equal(t, took, time.Since(start))
+			})
+			synctest.Wait()
+		}
+		u.load = slow(15 * time.Second)
+		gets(u, 15*time.Second, cache.Loaded)
+		time.Sleep(10 * time.Second)
+		u.load = slow(9 * time.Second)
+		gets(u, 19*time.Second, cache.Loaded)
+		gets(picky, 19*time.Second, cache.Alone)
+		gets(u, 15*time.Second, cache.Hit)
+		wg.Wait()
+		u.Purge()
+	})
+}
+
 // A negative MaxFlight is none.
 func TestWithoutMaxFlightAllWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

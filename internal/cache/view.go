@@ -102,7 +102,9 @@ type Request interface {
 	// goroutine, and at most once for each result of Get.
 	Take(Value) bool
 	// Load makes the call. It returns the value to keep for other requests, or nil if
-	// there is nothing to share. It stores its own result in the request.
+	// there is nothing to share. It stores its own result in the request, in place of
+	// what Take took, which is the old value if the call is a refresh. If it fails, it
+	// changes nothing.
 	Load(context.Context) (Value, error)
 	// What names what the request is for, in errors. It tells no secrets.
 	What() string
@@ -122,7 +124,7 @@ type Outcome int
 const (
 	_      Outcome = iota
 	Hit            // Take took a cached value or the leader's
-	Loaded         // Load was called; if it failed, Take took the entry, in its grace period
+	Loaded         // Load was called; if it failed, what Take took holds
 	Alone          // there is no value to share; the caller must make the call itself
 )
 
@@ -189,21 +191,24 @@ func (v *View) next(k Key, r Request, is *inside, join bool) step {
 		return step{}
 	}
 	now := time.Now()
-	refresh := false
 	e := s.find(k.ID, now)
 	if e != nil {
-		used, b, fits := v.fits(e, k.Cost, now)
-		age := now.Sub(e.created)
-		refresh = fits && age >= v.refreshAge(e) && now.Sub(e.tried) >= v.interval
-		if fits && !refresh {
+		if used, b, fits := v.fits(e, k.Cost, now); fits {
+			refresh := now.Sub(e.created) >= v.refreshAge(e) && now.Sub(e.tried) >= v.interval
 			if !r.Take(e.value) {
 				return step{outcome: Alone}
 			}
 			s.use(e, used, b)
-			return step{outcome: Hit}
+			if !refresh {
+				return step{outcome: Hit}
+			}
+			e.tried = now
+			f = s.takeOff(v, k)
+			f.fallBack = true
+			return step{lead: f}
 		}
 	}
-	if f != nil && join && !refresh {
+	if f != nil && join {
 		if w := f.join(v, k, r, now); w != nil {
 			return step{wait: w}
 		}

@@ -101,9 +101,11 @@ func (c *branchKeyCall) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.key.version, err = key.check(c.id, c.version); err != nil {
+	version, err := key.check(c.id, c.version)
+	if err != nil {
 		return err
 	}
+	c.key.version = version
 	copy(c.key.material[:], key.Material)
 	return nil
 }

@@ -87,12 +87,13 @@ type Options struct {
 	// MaxAge is how long a branch key is used after the store returned it. It
 	// must be positive and has no default.
 	MaxAge time.Duration
-	// GracePeriod is the last part of MaxAge, in which one message asks the
-	// store for the branch key again while others use the cached one, so that
-	// none of these waits when it expires. If the store fails, the cached one is
-	// used, and a tenth of GracePeriod later another message tries. It must be
-	// less than MaxAge. Zero means 10 seconds, or a tenth of MaxAge if that is
-	// less; negative means none.
+	// GracePeriod is the last part of MaxAge. In it one message asks the store for the
+	// branch key again while the others use the cached one, so that none of these waits
+	// when it expires. If the store fails, that message uses the cached one too, even if
+	// it expired meanwhile, and another message asks a tenth of GracePeriod later. It
+	// must be less than MaxAge. Zero means 10 seconds, or a tenth of MaxAge if that is
+	// less; negative means none. The longer it is, the longer an outage of the store
+	// goes unnoticed.
 	GracePeriod time.Duration
 	// MaxFlight is how long a call to the store holds up other messages that need the
 	// same branch key. After that, later messages and those that wait for the call make
