@@ -190,6 +190,13 @@ func (f *fake) put(table string, i item) {
 	f.items[table][primaryKey(i)] = maps.Clone(i)
 }
 
+// remove deletes an item as somebody else would.
+func (f *fake) remove(table string, i item) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.items[table], primaryKey(i))
+}
+
 // holds reports whether the condition of put holds for the present item.
 func holds(put *types.Put, present item) bool {
 	if put.ExpressionAttributeNames["#id"] != "branch-key-id" {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -55,36 +57,34 @@ func (s *Store) Keys(ctx context.Context) iter.Seq2[KeyInfo, error] {
 			ExpressionAttributeNames:  map[string]string{"#type": attrType},
 			ExpressionAttributeValues: map[string]types.AttributeValue{":active": &types.AttributeValueMemberS{Value: typeActive}},
 		}
-		for {
-			out, err := call(ctx, s, "Scan", func(ctx context.Context) (*dynamodb.ScanOutput, error) {
-				return client.Scan(ctx, in, s.dynamoDBCall)
-			})
+		s.readPages(ctx, "Scan", func(ctx context.Context, start item) (*page, error) {
+			in.ExclusiveStartKey = start
+			out, err := client.Scan(ctx, in, s.dynamoDBCall)
+			if err != nil || out == nil {
+				return nil, err
+			}
+			return &page{out.Items, out.LastEvaluatedKey}, nil
+		}, func(i item, err error) bool {
 			if err != nil {
-				fail(err)
-				return
+				return yield(KeyInfo{}, s.fail("Keys", "", err))
 			}
-			for _, item := range out.Items {
-				id := text(item[attrID])
-				r, err := parseRecord(item, id, typeActive)
-				if err != nil {
-					if !yield(KeyInfo{ID: id}, s.fail("Keys", id, err)) {
-						return
-					}
-				} else if !yield(r.info(r.version()), nil) {
-					return
-				}
+			id := text(i[attrID])
+			r, err := parseRecord(i, id, typeActive)
+			if err != nil {
+				return yield(KeyInfo{ID: id}, s.fail("Keys", id, err))
 			}
-			if len(out.LastEvaluatedKey) == 0 {
-				return
-			}
-			in.ExclusiveStartKey = out.LastEvaluatedKey
-		}
+			return yield(r.info(r.version()), nil)
+		})
 	}
 }
 
 // Versions iterates over all versions of the branch key, in no particular order. If
 // there is no such key, the error wraps [hierarchical.ErrBranchKeyNotFound]. Errors and
 // breaking off are as with [Store.Keys]; Options.DynamoDB must have the method Query.
+//
+// Which version is active is in an item of its own. If that is malformed or missing,
+// there is an error that wraps [ErrRecord] before the versions. If it does not even name
+// a version, no version has Active set.
 func (s *Store) Versions(ctx context.Context, id string) iter.Seq2[KeyInfo, error] {
 	return func(yield func(KeyInfo, error) bool) {
 		fail := func(err error) bool { return yield(KeyInfo{ID: id}, s.fail("Versions", id, err)) }
@@ -111,36 +111,71 @@ func (s *Store) Versions(ctx context.Context, id string) iter.Seq2[KeyInfo, erro
 			},
 		}
 		found, active := false, ""
-		for {
-			out, err := call(ctx, s, "Query", func(ctx context.Context) (*dynamodb.QueryOutput, error) {
-				return client.Query(ctx, in, s.dynamoDBCall)
-			})
+		ended := s.readPages(ctx, "Query", func(ctx context.Context, start item) (*page, error) {
+			in.ExclusiveStartKey = start
+			out, err := client.Query(ctx, in, s.dynamoDBCall)
+			if err != nil || out == nil {
+				return nil, err
+			}
+			return &page{out.Items, out.LastEvaluatedKey}, nil
+		}, func(i item, err error) bool {
 			if err != nil {
-				fail(err)
-				return
+				return fail(err)
 			}
-			for _, item := range out.Items {
-				found = true
-				typ := text(item[attrType])
-				r, err := parseRecord(item, id, typ)
-				switch {
-				case err != nil:
-					if !fail(err) {
-						return
-					}
-				case typ == typeActive: // sorts before the versions
-					active = r.version()
-				case !yield(r.info(active), nil):
-					return
-				}
+			typ := text(i[attrType])
+			if !found && typ != typeActive && !fail(fmt.Errorf("%w: there is no item of type %s: no version is active", ErrRecord, typeActive)) {
+				return false
 			}
-			if len(out.LastEvaluatedKey) == 0 {
-				break
+			found = true
+			r, err := parseRecord(i, id, typ)
+			switch {
+			case typ == typeActive: // sorts before the versions
+				active = strings.TrimPrefix(text(i[attrVersion]), versionPrefix)
+				return err == nil || fail(err)
+			case err != nil:
+				return fail(err)
 			}
-			in.ExclusiveStartKey = out.LastEvaluatedKey
-		}
-		if !found {
+			return yield(r.info(active), nil)
+		})
+		if ended && !found {
 			fail(hierarchical.ErrBranchKeyNotFound)
+		}
+	}
+}
+
+// An item is an item of the table, or its primary key.
+type item = map[string]types.AttributeValue
+
+// A page is what one call returns, and where the next one starts if there is more.
+type page struct {
+	items []item
+	next  item
+}
+
+// readPages calls read for each page and then each for its items. If a call fails, it
+// calls each with the error alone. It ends when each returns false or there is no more
+// page, and reports whether it came to the end.
+func (s *Store) readPages(ctx context.Context, op string, read func(ctx context.Context, start item) (*page, error), each func(item, error) bool) bool {
+	var start, seen item
+	for n := 1; ; n++ {
+		p, err := call(ctx, s, op, func(ctx context.Context) (*page, error) { return read(ctx, start) })
+		if err != nil {
+			each(nil, err)
+			return false
+		}
+		for _, i := range p.items {
+			if !each(i, nil) {
+				return false
+			}
+		}
+		switch start = p.next; {
+		case len(start) == 0:
+			return true
+		case reflect.DeepEqual(start, seen):
+			each(nil, fmt.Errorf("DynamoDB %s: the pages go round in a circle", op))
+			return false
+		case n&(n-1) == 0: // powers of two: every circle is found, whatever its length
+			seen = start
 		}
 	}
 }

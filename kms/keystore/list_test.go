@@ -162,6 +162,112 @@ func TestMalformedItemsAreListedAsErrors(t *testing.T) {
 	}
 }
 
+// Which version is active is known as long as the item of the active one names it; else
+// there is an error before the versions.
+func TestVersionsOfAKeyWhoseActiveItemIsBroken(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		breaks func(item) item
+		active int
+		want   string
+	}{
+		"malformed":         {func(i item) item { delete(i, "kms-arn"); return i }, 1, "malformed record"},
+		"without a version": {func(i item) item { delete(i, "version"); return i }, 0, "malformed record"},
+		"missing":           {func(item) item { return nil }, 0, "malformed record: there is no item of type branch:ACTIVE: no version is active"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := newEndpoint(t)
+			s := e.created(t)
+			id := createKey(t, s, nil)
+			require.NoError(t, s.RotateKey(t.Context(), id))
+			active := activeVersion(t, s, id)
+			i := e.item(t, id, "branch:ACTIVE")
+			e.fake.remove(e.table, i)
+			if i = test.breaks(i); i != nil {
+				e.put(t, i)
+			}
+			for _, page := range []int{0, 1} {
+				e.fake.page = page
+				versions, actives := 0, 0
+				failed := false
+				for info, err := range s.Versions(t.Context(), id) {
+					if err != nil {
+						require.Zero(t, versions, "first")
+						require.False(t, failed, "once")
+						failed = true
+						require.ErrorIs(t, err, keystore.ErrRecord)
+						require.ErrorContains(t, err, test.want)
+						require.Equal(t, keystore.KeyInfo{ID: id}, info)
+						continue
+					}
+					versions++
+					if info.Active {
+						actives++
+						require.Equal(t, active, info.Version)
+					}
+				}
+				require.True(t, failed)
+				require.Equal(t, 2, versions)
+				require.Equal(t, test.active, actives)
+			}
+			for _, err := range s.Versions(t.Context(), id) {
+				require.Error(t, err)
+				break
+			}
+		})
+	}
+}
+
+// Pages that go round in a circle end, whatever its length.
+func TestPagesThatGoRoundInACircleEnd(t *testing.T) {
+	t.Parallel()
+	e := newEndpoint(t)
+	s := e.created(t)
+	id := createKey(t, s, nil)
+	for straight := range 3 {
+		for length := 1; length <= 5; length++ {
+			c := &circle{fake: e.fake, straight: straight, length: length}
+			opts := e.options()
+			opts.DynamoDB = c
+			s = store(t, opts)
+			for name, seq := range map[string]iter.Seq2[keystore.KeyInfo, error]{"Keys": s.Keys(t.Context()), "Versions": s.Versions(t.Context(), id)} {
+				c.calls = 0
+				var errs []error
+				for _, err := range seq {
+					errs = append(errs, err)
+				}
+				require.Len(t, errs, 1, name)
+				require.ErrorContains(t, errs[0], "the pages go round in a circle")
+				require.LessOrEqual(t, c.calls, 3*(straight+length)+1)
+			}
+		}
+	}
+}
+
+// A circle is a DynamoDB whose pages are empty and repeat.
+type circle struct {
+	*fake
+	straight, length int
+	calls            int
+}
+
+func (c *circle) next() item {
+	n := c.calls
+	c.calls++
+	if n > c.straight {
+		n = c.straight + (n-c.straight)%c.length
+	}
+	return item{"branch-key-id": str(string(rune('a' + n)))}
+}
+
+func (c *circle) Scan(context.Context, *dynamodb.ScanInput, ...func(*dynamodb.Options)) (*dynamodb.ScanOutput, error) {
+	return &dynamodb.ScanOutput{LastEvaluatedKey: c.next()}, nil
+}
+
+func (c *circle) Query(context.Context, *dynamodb.QueryInput, ...func(*dynamodb.Options)) (*dynamodb.QueryOutput, error) {
+	return &dynamodb.QueryOutput{LastEvaluatedKey: c.next()}, nil
+}
+
 func TestErrorsEndTheList(t *testing.T) {
 	e := newEndpoint(t)
 	s := e.created(t)
