@@ -49,6 +49,35 @@
 // is not cached costs a call to the store. Set esdk.Client.MaxEncryptedDataKeys
 // for untrusted messages.
 //
+// # Surviving the loss of a Region
+//
+// While a branch key is cached, no message needs the store. In Options.GracePeriod one
+// message at a time asks the store, and if that fails, all messages use the cached branch
+// key until MaxAge. So an outage that is shorter than the GracePeriod fails no message
+// whose branch key is cached. For example, with a MaxAge of an hour and a GracePeriod of
+// 50 minutes each branch key is read every ten minutes, and lasts for 50 minutes of an
+// outage. A version that was made by a rotation may then be unknown for an hour.
+//
+// Branch keys that are not cached, such as those of tenants that are seldom seen and those
+// of old messages, and programs that start, need the store. For these, let the table be a
+// DynamoDB global table and the KMS key a multi-Region key, with a replica of both in each
+// Region. In each Region, run the program with a keystore.Store whose Options.KeyARN is the
+// replica of that Region, with Options.MultiRegion, and with clients for that Region. Each
+// program then depends on its own Region alone, and reads what programs in other Regions
+// wrote. Create and rotate branch keys in one Region: see "Global tables" of package
+// keystore.
+//
+// A program that must go on when its own Region is lost needs a way to another one: a
+// provider for each Region, each over a store in that Region, combined with
+// keyprovider.Multi. To write while one of them is down, put a keyprovider.Quorum with
+// Min 1 over the Multi: the branch keys are the same, so each can unwrap what another
+// wrapped, if the logical names are equal. Set keystore.Options.Timeout to a second or two,
+// so that decryption turns to the other store soon.
+//
+// Without a global table and a multi-Region key, use branch keys that differ for each
+// Region: one provider for each, in a Multi under a Quorum with Min 2. Every message is
+// then wrapped under branch keys of two Regions at least.
+//
 // The package follows the specification's [aws-kms-hierarchical-keyring].
 //
 // [aws-kms-hierarchical-keyring]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/framework/aws-kms/aws-kms-hierarchical-keyring.md
@@ -146,8 +175,10 @@ type counts struct{ hits, misses, inFlight atomic.Int64 }
 // Any other error goes to all waiters and is not cached. The error of a waiter says
 // that it waited, and for which branch key. A call that takes longer than MaxFlight
 // holds nobody else up: one of its waiters then makes a second call, and the others
-// wait for that for at most MaxFlight. After that each makes its own. Branch keys are cleared from memory when they
-// expire, when they make room for others, and by [Provider.Purge].
+// wait for that for at most MaxFlight. After that each makes its own.
+//
+// Branch keys are cleared from memory when they expire, when they make room for others,
+// and by [Provider.Purge].
 //
 // Providers with one CacheStore and equal Partitions use each other's branch
 // keys of the same ID, if the logical names of their stores are equal. What one

@@ -49,6 +49,13 @@ func (s *silent) GetItem(ctx context.Context, in *dynamodb.GetItemInput, opts ..
 	return s.DynamoDBAPI.GetItem(ctx, in, opts...)
 }
 
+func (s *silent) TransactWriteItems(ctx context.Context, in *dynamodb.TransactWriteItemsInput, opts ...func(*dynamodb.Options)) (*dynamodb.TransactWriteItemsOutput, error) {
+	if err := s.wait(ctx, "TransactWriteItems"); err != nil {
+		return nil, err
+	}
+	return s.DynamoDBAPI.TransactWriteItems(ctx, in, opts...)
+}
+
 // Calls of KMS and DynamoDB that are not answered end after Options.Timeout, or
 // with the caller's context, and the error says which call and which of the two.
 func TestCallsThatAreNotAnsweredEnd(t *testing.T) {
@@ -107,6 +114,21 @@ func TestCallsThatAreNotAnsweredEnd(t *testing.T) {
 			opts.Timeout = short
 			check(test.call(t.Context(), store(t, opts)), test.want+": timed out after 30ms: ")
 		})
+	}
+}
+
+// So do writes, after the calls of KMS for them.
+func TestWritesThatAreNotAnsweredEnd(t *testing.T) {
+	t.Parallel()
+	e := newEndpoint(t)
+	id := createKey(t, e.created(t), nil)
+	opts := e.options()
+	opts.DynamoDB, opts.Timeout = &silent{e.api, "TransactWriteItems"}, time.Second
+	s := store(t, opts)
+	for what, err := range map[string]error{"CreateKey of ": second(s.CreateKey(t.Context(), "", nil)), "RotateKey of \"" + id: s.RotateKey(t.Context(), id)} {
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, what)
+		require.ErrorContains(t, err, "DynamoDB TransactWriteItems: timed out after 1s: ")
 	}
 }
 
