@@ -149,11 +149,15 @@ func (p *program) completion(args []string) int {
 func manPage() string {
 	escape := strings.NewReplacer(`\`, `\e`, "-", `\-`, "\n.", "\n\\&.", "\n'", "\n\\&'")
 	var b strings.Builder
-	fmt.Fprintf(&b, ".TH ESDK 1 \"\" \"%s\"\n.SH NAME\nesdk \\- encrypt files in the message format of the AWS Encryption SDK\n.SH SYNOPSIS\n", escape.Replace(version()))
+	fmt.Fprintf(&b, ".TH ESDK 1 \"\" \"%s\"\n.ad l\n.SH NAME\nesdk \\- encrypt files in the message format of the AWS Encryption SDK\n.SH SYNOPSIS\n", escape.Replace(version()))
 	for _, c := range commands() {
-		fmt.Fprintf(&b, ".B esdk %s\n%s\n.br\n", c.name, escape.Replace(c.operands))
+		fmt.Fprintf(&b, ".B esdk %s\n", c.name)
+		if c.operands != "" {
+			b.WriteString(escape.Replace(c.operands) + "\n")
+		}
+		b.WriteString(".br\n")
 	}
-	b.WriteString(".B esdk \\-e\n|\n.B \\-d\n|\n.B \\-\\-decrypt\\-unsigned\n...\n")
+	b.WriteString(".B esdk \\-e\n|\n.B \\-d\n|\n.B \\-\\-decrypt\\-unsigned\n\\&...\n")
 	for _, c := range commands() {
 		options := optionsOf(c.name)
 		details := commandDetails()[c.name]

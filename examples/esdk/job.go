@@ -57,6 +57,7 @@ type job struct {
 	caching       *keyprovider.CacheOptions
 
 	client         esdk.Client
+	unsigned       bool // signed messages are refused
 	suite          suite.ID
 	frameLength    int64
 	unframed       bool
@@ -71,7 +72,7 @@ func (j *job) decrypts() bool { return j.mode != encrypting }
 
 // signature is what the job does with signed messages.
 func (j *job) signature() esdk.SignaturePolicy {
-	if j.mode == decryptingUnsigned {
+	if j.unsigned {
 		return esdk.RejectSigned
 	}
 	return esdk.VerifySignature
@@ -250,6 +251,7 @@ func modelJob(line *cmdline.Line) (*job, error) {
 		return nil, errors.New("one of the arguments -S/--suppress-metadata --metadata-output is required")
 	}
 	j.mode = modes[0]
+	j.unsigned = j.mode == decryptingUnsigned
 	j.keys = line.Options["wrapping-keys"]
 	j.inputs = []string{line.Value("input")}
 	switch {
@@ -281,7 +283,7 @@ const modernFrameLength = 64 << 10
 // modernJob returns the job of one of the modern commands.
 func modernJob(command string, line *cmdline.Line) (*job, error) {
 	j := &job{mode: command, output: line.Value("output"), inPlace: line.Has("in-place"), stripped: true}
-	if line.Has("unsigned") && command == decryptingAny {
+	if j.unsigned = line.Has("unsigned"); j.unsigned && command == decryptingAny {
 		j.mode = decryptingUnsigned
 	}
 	keys := "key"

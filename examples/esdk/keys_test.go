@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/json"
 	"encoding/pem"
 	"os"
 	"runtime"
@@ -15,6 +16,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/esdk-go/esdk/kms/kmstest"
 )
 
 // pem writes a PEM file.
@@ -162,4 +165,63 @@ func TestAsymmetricKMSKeys(t *testing.T) {
 	s.ok("encrypt", "-k", "provider=raw-ecdh recipient=ecc.pub", "-o", "ephemeral", "a")
 	s.ok("verify", "-k", "provider=kms-ecdh key="+server.ECC, "ephemeral")
 	s.fails(2, "recipient= is missing", "encrypt", "-k", "provider=kms-ecdh key="+server.ECC, "-o", "x", "a")
+}
+
+func TestKMSKeys(t *testing.T) {
+	s := newShop(t)
+	server := s.withKMS()
+	s.write("a", "contents")
+	s.write("other", "contents")
+	both := "key=" + server.East + " key=" + server.West
+	s.ok("encrypt", "-k", both, "-c", "tenant=42", "a")
+	for _, k := range []string{
+		server.East, server.West, both, "discovery=true",
+		"discovery=true discovery-partition=aws discovery-account=" + kmstest.Account,
+		"discovery=true discovery-region=us-west-2",
+		"provider=aws-encryption-sdk-cli::aws-kms key=" + server.East + " region=eu-west-1",
+	} {
+		s.ok("decrypt", "-k", k, "-o", "back", "--overwrite", "a.encrypted")
+		require.Equal(t, "contents", s.read("back"))
+		if !strings.Contains(k, "=") {
+			k = "key=" + k
+		}
+		s.ok(append([]string{"-d", "-i", "a.encrypted", "-o", "back", "-S", "-w"}, strings.Fields(k)...)...)
+	}
+	// The Region that is near is asked first.
+	_, stderr, status := s.run("decrypt", "-vv", "-k", both+" near=us-west-2 hedge-after=9s", "-o", "back", "--overwrite", "a.encrypted")
+	require.Equal(t, 0, status, stderr)
+	require.Contains(t, stderr, "opened by aws-kms "+server.West)
+	s.fails(1, "Region", "verify", "-k", both+" near=nowhere!", "a.encrypted")
+
+	s.ok("encrypt", "-k", server.Replicas[0], "-o", "replica", "a")
+	s.ok("verify", "-k", server.Replicas[1], "replica")
+	s.ok("verify", "-k", "discovery=true region=eu-west-1", "replica")
+	s.fails(1, "replica", "verify", "-k", "multi-region=false key="+server.Replicas[1], "replica")
+	s.fails(2, "discovery-account", "verify", "-k", "discovery=true discovery-account=1", "a.encrypted")
+	for _, k := range []string{"discovery=true discovery-partition=aws discovery-account=999999999999", "discovery=true discovery-region=eu-west-1", server.Replicas[0]} {
+		s.fails(1, "a.encrypted", "verify", "-k", k, "a.encrypted")
+	}
+	s.ok("reencrypt", "--from", server.East, "--to", server.West, "--to", key, "-o", "moved", "a.encrypted")
+	require.Contains(t, s.ok("inspect", "moved"), `"tenant" = "42"`)
+	s.ok("verify", "-k", server.West, "-c", "tenant=42", "moved")
+	s.ok("verify", "-k", key, "moved")
+	s.fails(1, "moved", "verify", "-k", server.East, "moved")
+
+	// One cache serves all files: the second finds what the first has put there, or
+	// waits for it.
+	require.NoError(t, os.Mkdir(s.path("cached"), 0o755))
+	s.ok("encrypt", "-k", server.East, "--caching", "capacity=10 max_age=100.0 max_bytes_encrypted=1000", "-o", "cached", "a", "other")
+	key := func(name string) string {
+		var record struct {
+			Header struct {
+				Keys []struct{ Ciphertext string } `json:"encrypted_data_keys"`
+			}
+		}
+		text := strings.ReplaceAll(s.ok("inspect", "--json", name), "encrypted_data_key\":", "Ciphertext\":")
+		require.NoError(t, json.Unmarshal([]byte(text), &record))
+		return record.Header.Keys[0].Ciphertext
+	}
+	require.Equal(t, key("cached/a.encrypted"), key("cached/other.encrypted"))
+	require.NotEqual(t, key("cached/a.encrypted"), key("a.encrypted"))
+	s.fails(2, "capacity and max_age", "encrypt", "-k", server.East, "--caching", "capacity=10", "a")
 }
