@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"runtime"
 	"slices"
 	"strconv"
@@ -99,7 +100,7 @@ func (j *job) common(line *cmdline.Line) error {
 	j.overwriteMetadata = line.Has("overwrite-metadata")
 	if line.Has("suffix") {
 		suffix := line.Value("suffix")
-		if strings.ContainsAny(suffix, `/`) || strings.ContainsRune(suffix, '\x00') {
+		if strings.ContainsFunc(suffix, func(r rune) bool { return r < 0x80 && os.IsPathSeparator(uint8(r)) }) {
 			return fmt.Errorf("--suffix: %q would be in another folder", suffix)
 		}
 		j.suffix = &suffix

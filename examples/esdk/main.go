@@ -23,7 +23,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 
 	"github.com/esdk-go/esdk/examples/esdk/internal/cmdline"
@@ -53,7 +52,6 @@ type program struct {
 	progress  *progress
 	desk      files.Desk
 	answers   *bufio.Reader // to questions; nil until the first
-	mu        sync.Mutex    // held for each line on standard error
 }
 
 // endOnSignal ends the program when it is interrupted. Nothing is left of the files
@@ -150,7 +148,8 @@ func (p *program) runModern(ctx context.Context, command string, args []string) 
 
 // usage says what is wrong with the command line, and where it is explained.
 func (p *program) usage(help string, err error) int {
-	p.print("%s\nesdk %s explains", err, help)
+	p.print("%s", err)
+	p.print("esdk %s explains", help)
 	return statusUsage
 }
 
@@ -163,19 +162,33 @@ func (p *program) out(s string) int {
 	return statusDone
 }
 
-// print writes a line to standard error, whole and not into the progress.
+// print writes a message to standard error. What an error took over from elsewhere
+// cannot control a terminal or look like a message of its own.
 func (p *program) print(format string, args ...any) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.progress.clear()
-	fmt.Fprintf(os.Stderr, "esdk: "+format+"\n", args...)
+	p.progress.message("esdk: " + printable(fmt.Sprintf(format, args...)) + "\n")
+}
+
+// printable returns s with escapes in place of what is not to be printed.
+func printable(s string) string {
+	var b strings.Builder
+	for _, r := range s {
+		if strconv.IsPrint(r) {
+			b.WriteRune(r)
+		} else {
+			b.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return b.String()
 }
 
 // fail says that something failed: an input, unless that is empty.
 func (p *program) fail(input string, err error) {
 	text := strings.TrimPrefix(err.Error(), "esdk: ")
 	var path *fs.PathError // names the file already
-	if input != "" && !(errors.As(err, &path) && path.Path == input) {
+	if errors.As(err, &path) && path.Path == input {
+		input = ""
+	}
+	if input != "" {
 		text = show(input) + ": " + text
 	}
 	p.print("%s", text)

@@ -61,15 +61,34 @@ type planner struct {
 	fromModel bool
 	tasks     []*task
 	folder    bool              // the output is a folder
-	inputs    map[string]bool   // Key of each input
-	outputs   map[string]string // input by the Key of its output
+	inputs    map[string]bool   // the key of each input
+	outputs   map[string]string // input by the key of its output
+	resolved  map[string]string // folders without symbolic links
+}
+
+// key returns the same string for all names of a file but hard links and a symbolic
+// link in its place.
+func (pl *planner) key(path string) string {
+	dir, base := filepath.Split(path)
+	resolved, ok := pl.resolved[dir]
+	if !ok {
+		var err error
+		if resolved, err = filepath.Abs(dir); err != nil {
+			resolved = dir
+		}
+		if real, err := filepath.EvalSymlinks(resolved); err == nil {
+			resolved = real
+		}
+		pl.resolved[dir] = resolved
+	}
+	return filepath.Join(resolved, base)
 }
 
 // plan returns the tasks of the job in their order. An error is one of the command
 // line as a whole; what is wrong with single files is in their tasks. It asks about
 // files that exist, if the job says so.
 func (p *program) plan(j *job, fromModel bool) ([]*task, error) {
-	pl := &planner{job: j, program: p, fromModel: fromModel, inputs: make(map[string]bool), outputs: make(map[string]string)}
+	pl := &planner{job: j, program: p, fromModel: fromModel, inputs: make(map[string]bool), outputs: make(map[string]string), resolved: make(map[string]string)}
 	if err := pl.checkOutput(); err != nil {
 		return nil, err
 	}
@@ -85,7 +104,7 @@ func (p *program) plan(j *job, fromModel bool) ([]*task, error) {
 	}
 	for _, t := range pl.tasks {
 		if t.info != nil {
-			pl.inputs[files.Place{Below: t.input}.Key()] = true
+			pl.inputs[pl.key(t.input)] = true
 		}
 	}
 	kept := pl.tasks[:0]
@@ -162,7 +181,7 @@ func (pl *planner) checkMetadata(named []string) error {
 		if other, err := os.Stat(name); info != nil && err == nil && os.SameFile(info, other) && other.Mode().IsRegular() {
 			return true
 		}
-		return files.Place{Below: name}.Key() == place.Key()
+		return pl.key(name) == pl.key(place.String())
 	}
 	for _, name := range append([]string{pl.output}, named...) {
 		switch {
@@ -261,7 +280,7 @@ func (pl *planner) settle(t *task) bool {
 	}
 	if pl.inPlace {
 		t.replace = true
-		if key := t.place.Key(); pl.outputs[key] != "" {
+		if key := pl.key(t.place.String()); pl.outputs[key] != "" {
 			t.err = fmt.Errorf("it is the same file as %s", show(pl.outputs[key]))
 		} else {
 			pl.outputs[key] = t.input
@@ -282,12 +301,14 @@ func (pl *planner) exists(t *task) bool {
 	if errors.Is(err, fs.ErrNotExist) {
 		info, err = nil, nil // a folder on the way is made
 	}
-	key := t.place.Key()
+	key := pl.key(t.place.String())
 	switch {
 	case err != nil:
 		t.err = err
 	case info != nil && t.info != nil && os.SameFile(info, t.info):
 		t.err = fmt.Errorf("the output %s is the same file", show(t.place.String()))
+	case pl.metadata != "" && pl.metadata != "-" && key == pl.key(pl.metadata):
+		t.err = fmt.Errorf("the output %s is the file of the metadata, too", show(t.place.String()))
 	case pl.inputs[key]:
 		t.err = fmt.Errorf("the output %s is an input of this run, too", show(t.place.String()))
 	case pl.outputs[key] != "":

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// A progress is a line on a terminal that says how far a run is: files, bytes, rate,
-// time left. It is shown after the first second, and nothing is if standard error is
-// no terminal. The zero value shows nothing.
+// A progress has standard error: messages, and on a terminal a last line that says how
+// far a run is: files, bytes, rate, time left. That is shown after the first second.
 type progress struct {
-	w io.Writer // nil: no terminal
+	w        io.Writer
+	terminal bool // the line is shown
 
 	files, filesDone atomic.Int64
 	total            int64 // bytes of input; negative: unknown
@@ -32,11 +32,8 @@ const (
 )
 
 func newProgress(f *os.File) *progress {
-	p := new(progress)
-	if info, err := f.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
-		p.w = f
-	}
-	return p
+	info, err := f.Stat()
+	return &progress{w: f, terminal: err == nil && info.Mode()&os.ModeCharDevice != 0}
 }
 
 // begin starts the line for the tasks.
@@ -54,7 +51,7 @@ func (p *progress) begin(tasks []*task) {
 	}
 	p.files.Store(int64(len(tasks)))
 	p.start = time.Now()
-	if p.w == nil {
+	if !p.terminal {
 		return
 	}
 	p.stop = make(chan struct{})
@@ -111,21 +108,27 @@ func size(n float64) string {
 	return fmt.Sprintf("%.1f %s", n, units[0])
 }
 
-// clear removes the line, so that another can be written. It comes back by itself.
-func (p *progress) clear() {
+// message writes a text in the place of the line, which comes back by itself.
+func (p *progress) message(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.clear()
+	io.WriteString(p.w, text)
+}
+
+// clear removes the line. The progress is locked.
+func (p *progress) clear() {
 	if p.shown {
-		fmt.Fprint(p.w, "\r\x1b[K")
+		io.WriteString(p.w, "\r\x1b[K")
 		p.shown = false
 	}
 }
 
 // end removes the line for good.
 func (p *progress) end() {
-	p.clear()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.clear()
 	p.ended = true
 	if p.stop != nil {
 		close(p.stop)

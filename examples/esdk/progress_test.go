@@ -31,11 +31,10 @@ func TestProgressLine(t *testing.T) {
 	// Another line takes its place, and it comes back until the end.
 	var terminal bytes.Buffer
 	p.w, p.start = &terminal, time.Now().Add(-time.Hour)
-	p.clear()
-	require.Empty(t, terminal.String(), "nothing is shown yet")
+	p.message("first\n")
 	p.show()
-	p.clear()
-	require.Regexp(t, "^\r1/1 files .*\x1b\\[K\r\x1b\\[K$", terminal.String())
+	p.message("second\n")
+	require.Regexp(t, "^first\n\r1/1 files .*\x1b\\[K\r\x1b\\[Ksecond\n$", terminal.String())
 	p.end()
 	terminal.Reset()
 	p.show()

@@ -37,7 +37,7 @@ func (p *program) do(ctx context.Context, j *job, fromModel bool) int {
 		return statusFailed
 	}
 	if p.quiet {
-		p.progress.w = nil
+		p.progress.terminal = false
 	}
 	if workers := min(j.workers, len(tasks)); workers > 1 {
 		j.client.Concurrency = max(1, runtime.GOMAXPROCS(0)/workers)

@@ -40,19 +40,6 @@ func PlaceOf(name string) (Place, error) {
 	return Place{Dir: dir, Below: base}, nil
 }
 
-// Key returns the same string for two places of one file, unless one of them is a
-// hard link.
-func (p Place) Key() string {
-	path, err := filepath.Abs(p.String())
-	if err != nil {
-		path = p.String()
-	}
-	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
-		path = filepath.Join(dir, filepath.Base(path))
-	}
-	return path
-}
-
 // Stat returns what is in the place now; nil if there is nothing. A symbolic link
 // in it is an error.
 func (p Place) Stat() (fs.FileInfo, error) {
