@@ -1014,6 +1014,40 @@ func TestReadAtOfImpossibleSizes(t *testing.T) {
 	}
 }
 
+// place copies to p, which is read from off on, what it should have of part, which
+// begins at at.
+func place(p []byte, off int64, part []byte, at int64) {
+	if from, to := max(at, off), min(at+int64(len(part)), off+int64(len(p))); from < to {
+		copy(p[from-off:], part[from-at:to-at])
+	}
+}
+
+// A final frame does not pass for one that is 2^32 frames further on, where its
+// number would be the same.
+func TestReadAtDoesNotCountPastTheLastFrame(t *testing.T) {
+	for _, frameLength := range []int{1, 10} {
+		message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, text(2*frameLength), esdk.EncryptOptions{FrameLength: int64(frameLength)})
+		of := byhand.Read(t, message)
+		last := of.Parts[2]
+		for _, further := range []int64{0, 1, 1<<32 - 3, 1<<32 - 2, 1<<32 - 1, 1 << 32, 1 << 33} {
+			away := further * int64(frameLength+32)
+			source := readerAtFunc(func(p []byte, off int64) (int, error) {
+				clear(p)
+				place(p, off, message[:last.At], 0)
+				place(p, off, last.Bytes, int64(last.At)+away)
+				return len(p), nil
+			})
+			d, err := esdk.NewDecryptReaderAt(bg, source, int64(len(message))+away, rawAES(t), nil)
+			if further == 0 {
+				require.NoError(t, err)
+				require.EqualValues(t, 2*frameLength, d.Size())
+				continue
+			}
+			require.ErrorIs(t, err, format.ErrMalformed, "%d frames further", further)
+		}
+	}
+}
+
 // Ranges far behind 4 GiB are read, on 32-bit systems too. The message is made of
 // its header, zeros and the frames round the ranges.
 func TestReadAtOfAHugeMessage(t *testing.T) {
@@ -1049,9 +1083,7 @@ func TestReadAtOfAHugeMessage(t *testing.T) {
 	source := readerAtFunc(func(p []byte, off int64) (int, error) {
 		clear(p)
 		for at, part := range parts {
-			if from, to := max(at, off), min(at+int64(len(part)), off+int64(len(p))); from < to {
-				copy(p[from-off:], part[from-at:to-at])
-			}
+			place(p, off, part, at)
 		}
 		return int(min(int64(len(p)), size-off)), nil
 	})
