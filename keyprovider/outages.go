@@ -34,6 +34,7 @@ type member struct {
 	admission admission
 	probes    *outage // of a probing one
 	asked     bool
+	late      bool // it did not answer within Wait, but may if it is asked once more
 	in        bool // edk is the data key, wrapped
 	edk       EncryptedDataKey
 	err       error // why the key is not in, if it failed or is left out

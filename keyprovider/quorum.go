@@ -48,7 +48,8 @@ const (
 // goes down, and then one message in each Cooldown, by Wait.
 //
 // If fewer than Min master keys wrap the data key, encryption fails. The error has one
-// cause for each missing key. Before that, the keys that were left out are asked too.
+// cause for each missing key. Before that, the keys that were left out are asked too, and
+// those that had not failed before and did not answer within Wait are asked once more.
 //
 // Header.EncryptedDataKeys holds the keys that are in a message, in the order of p's
 // master keys. OnMissing receives the errors of the missing keys. A message cannot be

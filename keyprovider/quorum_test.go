@@ -301,6 +301,47 @@ func TestKeysThatAreNeededAreAskedAtOnce(t *testing.T) {
 	})
 }
 
+// A key that is slow once fails no message that needs it. One that was known to be down
+// is asked once.
+func TestAKeyThatIsNeededIsAskedOnceMore(t *testing.T) {
+	slowOnce := func() state {
+		calls := 0
+		return state{does: func(ctx context.Context) {
+			if calls++; calls == 1 {
+				<-ctx.Done()
+			}
+		}}
+	}
+	bubble(t, func(t *testing.T) {
+		p := newRegions(t, 1)
+		p.keys[0].becomes(slowOnce())
+		q := newQuorum(t, p, keyprovider.QuorumOptions{Min: 1})
+		encryptWithin(t, q, wait+tick, "region-1")
+		p.requireAsked(t, []int{2}, []int{0})
+		encryptWithin(t, q, tick, "region-1")
+
+		p = newRegions(t, 2)
+		q = newQuorum(t, p, keyprovider.QuorumOptions{Min: 2})
+		p.keys[0].becomes(slowOnce())
+		encryptWithin(t, q, wait+2*tick, "region-1", "region-2")
+		p.requireAsked(t, []int{1, 1}, []int{1, 0})
+		p.keys[1].becomes(slowOnce())
+		encryptWithin(t, q, tick+wait+tick, "region-1", "region-2")
+		p.requireAsked(t, []int{1, 0}, []int{0, 2})
+		encryptWithin(t, q, 2*tick, "region-1", "region-2")
+
+		p.keys[1].becomes(state{hangs: true})
+		p.asked()
+		for _, took := range []time.Duration{tick + 2*wait, tick + wait, tick + wait} {
+			start := time.Now()
+			_, err := encryptionMaterials(t, q, &keyprovider.EncryptionRequest{Suite: id})
+			require.EqualError(t, err, "1 of 2 master keys failed, and QuorumOptions.Min is 2: master key 2: no answer within 2s: context deadline exceeded")
+			require.Equal(t, took, time.Since(start))
+		}
+		p.requireAsked(t, []int{3, 0}, []int{0, 4})
+	})
+}
+
 func TestTooFewKeysFailWithEveryCause(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		p := newRegions(t, 4)
@@ -683,4 +724,19 @@ func TestAQuorumIsSafeForConcurrentUse(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+func BenchmarkQuorum(b *testing.B) {
+	p := newMulti(b, newAES(b, "first", 32), newAES(b, "second", 32), newAES(b, "third", 32))
+	for name, p := range map[string]keyprovider.MasterKeyProvider{"without": p, "with": newQuorum(b, p, keyprovider.QuorumOptions{Min: 2})} {
+		b.Run(name, func(b *testing.B) {
+			m, req := keyprovider.Materials(p), &keyprovider.EncryptionRequest{Suite: id}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := m.EncryptionMaterials(bg, req); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -23,15 +23,20 @@ func (r *round) fill(ctx context.Context) error {
 	if err := r.generate(ctx); err != nil || r.materials.DataKey == nil {
 		return err
 	}
-	if r.hopeful() >= r.opts.Min {
-		if err := r.wrap(ctx, func(m *member) bool { return m.admission != leftOut }); err != nil {
+	enough := r.hopeful() >= r.opts.Min
+	for _, match := range []func(*member) bool{
+		func(m *member) bool { return !m.asked && m.admission != leftOut && enough },
+		func(m *member) bool { return !m.asked },
+		func(m *member) bool { return m.late },
+	} {
+		if err := r.wrap(ctx, match); err != nil {
 			return err
 		}
 		if r.hopeful() >= r.opts.Min {
-			return nil
+			break
 		}
 	}
-	return r.wrap(ctx, func(*member) bool { return true })
+	return nil
 }
 
 // hopeful returns how many keys are in the round or may be without those left out.
@@ -45,18 +50,33 @@ func (r *round) hopeful() int {
 	return n
 }
 
+// possible reports whether Min keys can still be in the round.
+func (r *round) possible() bool {
+	n := 0
+	for i := range r.members {
+		if m := &r.members[i]; m.err == nil || !m.asked || m.late {
+			n++
+		}
+	}
+	return n >= r.opts.Min
+}
+
 // generate lets the first key that can generate the data key. The keys that are asked
-// again and those that are left out come last. It stops when Min keys are no longer
-// left.
+// again and those that are left out come last, and then those that were late a second
+// time. It stops when Min keys are no longer left.
 func (r *round) generate(ctx context.Context) error {
-	failed := 0
-	for _, now := range []admission{welcome, probing, leftOut} {
+	for _, match := range []func(*member) bool{
+		func(m *member) bool { return m.admission == welcome },
+		func(m *member) bool { return m.admission == probing },
+		func(m *member) bool { return m.admission == leftOut },
+		func(m *member) bool { return m.late },
+	} {
 		for i := range r.members {
 			m := &r.members[i]
-			if m.admission != now {
+			if !match(m) {
 				continue
 			}
-			if len(r.keys)-failed < r.opts.Min {
+			if !r.possible() {
 				return nil
 			}
 			var key *DataKey
@@ -76,17 +96,16 @@ func (r *round) generate(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return err
 			}
-			failed++
 		}
 	}
 	return nil
 }
 
-// wrap lets those keys that match and have not been asked wrap the data key.
+// wrap lets those keys that match wrap the data key.
 func (r *round) wrap(ctx context.Context, match func(*member) bool) error {
 	var indices []int
 	for i := range r.members {
-		if m := &r.members[i]; !m.asked && match(m) {
+		if match(&r.members[i]) {
 			indices = append(indices, i)
 		}
 	}
@@ -115,7 +134,8 @@ func (r *round) ask(ctx context.Context, i int, f func(ctx context.Context) erro
 	bounded, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	m := &r.members[i]
-	m.asked = true
+	again := m.asked
+	m.asked, m.late = true, false
 	timeout := func(err error) error { return fmt.Errorf("no answer within %v: %w", wait.Round(time.Microsecond), err) }
 	over := make(chan struct{})
 	stop := context.AfterFunc(bounded, func() { // now, as f may take no notice of ctx
@@ -147,6 +167,7 @@ func (r *round) ask(ctx context.Context, i int, f func(ctx context.Context) erro
 			err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
 		}
 		err = timeout(err)
+		m.late = m.admission == welcome && !again
 	case err != nil:
 		r.outages.begin(m.id, err)
 	default:

@@ -55,8 +55,9 @@
 // message at a time asks the store, and if that fails, all messages use the cached branch
 // key until MaxAge. So an outage that is shorter than the GracePeriod fails no message
 // whose branch key is cached. For example, with a MaxAge of an hour and a GracePeriod of
-// 50 minutes each branch key is read every ten minutes, and lasts for 50 minutes of an
-// outage. A version that was made by a rotation may then be unknown for an hour.
+// 50 minutes, a branch key that is in use is read every ten minutes and lasts for 50
+// minutes of an outage. After a rotation, the earlier version is used for ten minutes, or
+// for an hour in an outage.
 //
 // Branch keys that are not cached, such as those of tenants that are seldom seen and those
 // of old messages, and programs that start, need the store. For these, let the table be a
@@ -67,16 +68,16 @@
 // wrote. Create and rotate branch keys in one Region: see "Global tables" of package
 // keystore.
 //
-// A program that must go on when its own Region is lost needs a way to another one: a
-// provider for each Region, each over a store in that Region, combined with
-// keyprovider.Multi. To write while one of them is down, put a keyprovider.Quorum with
-// Min 1 over the Multi: the branch keys are the same, so each can unwrap what another
-// wrapped, if the logical names are equal. Set keystore.Options.Timeout to a second or two,
-// so that decryption turns to the other store soon.
+// A program that must go on when its own Region is lost needs the store of another Region
+// too. Give the provider a Store of your own that asks the second store if the first one
+// fails, as in the example of [Store]. Set keystore.Options.Timeout to a second or two, so
+// that it turns to the second store soon.
 //
-// Without a global table and a multi-Region key, use branch keys that differ for each
-// Region: one provider for each, in a Multi under a Quorum with Min 2. Every message is
-// then wrapped under branch keys of two Regions at least.
+// Without a global table and a multi-Region key, use a table, a KMS key and a branch key of
+// its own in each Region: one provider for each, in a keyprovider.Multi under a
+// keyprovider.Quorum with Min 2. Every message is then wrapped under the branch keys of two
+// Regions at least. Decryption asks the providers in the order of the Multi, so a message
+// waits for the first store until its Timeout if that is down and has not cached the key.
 //
 // The package follows the specification's [aws-kms-hierarchical-keyring].
 //
