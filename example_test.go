@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/esdk-go/esdk"
+	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/suite"
 )
@@ -251,6 +253,31 @@ func ExampleNewDecryptReaderAt() {
 	}
 	fmt.Printf("%s of %d bytes\n", part, r.Size())
 	// Output: 012345678901 of 1000000 bytes
+}
+
+// A message in Base64, such as a file that aws-encryption-cli wrote with --encode, is
+// decoded while it is read. Line breaks do not matter.
+func ExampleNewDecryptReader_base64() {
+	ctx, p := context.Background(), exampleProvider()
+	message, _, err := esdk.Encrypt(ctx, []byte("pay 100"), p, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	file := strings.NewReader(base64.StdEncoding.EncodeToString(message) + "\n")
+
+	r, err := esdk.NewDecryptReader(ctx, file, p, nil)
+	fmt.Println(r == nil, errors.Is(err, format.ErrBase64))
+
+	file.Seek(0, io.SeekStart)
+	r, err = esdk.NewDecryptReader(ctx, base64.NewDecoder(base64.StdEncoding, file), p, nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	plaintext, err := io.ReadAll(r)
+	fmt.Printf("%s, %v\n", plaintext, err)
+	// Output:
+	// true true
+	// pay 100, <nil>
 }
 
 // Close tells whether the message was read to its verified end: for consumers

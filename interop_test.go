@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -218,6 +220,31 @@ func TestAlteredPeerMessages(t *testing.T) {
 		require.True(t, seen[class], class)
 	}
 	require.True(t, seen["key"])
+}
+
+// A file that the command line tool wrote with --encode is in Base64, which the error
+// says. Decoded, with or without line breaks, it decrypts.
+func TestEncodedFileOfTheCommandLineTool(t *testing.T) {
+	t.Parallel()
+	file, err := os.ReadFile("testdata/peers/encoded.txt")
+	require.NoError(t, err)
+	p := peerKeys(t)["aes-256"]
+	for _, d := range decryptors {
+		_, err := d.run(&esdk.Client{}, file, p, nil)
+		require.ErrorIs(t, err, format.ErrBase64, d.name)
+		require.ErrorContains(t, err, "base64.NewDecoder", d.name)
+	}
+	broken := regexp.MustCompile(".{76}").ReplaceAll(file, []byte("$0\r\n"))
+	require.NotEqual(t, file, broken)
+	for _, text := range [][]byte{file, append(bytes.Clone(file), '\n'), broken, append(broken, '\n')} {
+		r, err := esdk.NewDecryptReader(bg, base64.NewDecoder(base64.StdEncoding, bytes.NewReader(text)), p, nil)
+		require.NoError(t, err)
+		require.Equal(t, "b", r.Header().EncryptionContext["a"])
+		plaintext, err := io.ReadAll(r)
+		require.NoError(t, err)
+		require.Equal(t, "hello from the command line tool\n", string(plaintext))
+		require.NoError(t, r.Close())
+	}
 }
 
 var update = flag.Bool("update", false, "add missing messages to testdata/messages.json")

@@ -55,9 +55,10 @@ var (
 	// ErrUnsupportedSuite: the algorithm suite is not one of the AWS Encryption
 	// SDK's.
 	ErrUnsupportedSuite = errors.New("unsupported algorithm suite")
-	// ErrBase64: the message begins like the Base64 encoding of one. Decode it
-	// first, for example with base64.NewDecoder.
-	ErrBase64 = errors.New("the message looks Base64-encoded; decode it first")
+	// ErrBase64: the message begins like the Base64 encoding of one, such as a file
+	// that aws-encryption-cli wrote with --encode. Decode it first, for example with
+	// base64.NewDecoder, which also skips line breaks.
+	ErrBase64 = errors.New("the message looks Base64-encoded; decode it first, for example with base64.NewDecoder")
 	// ErrTooManyDataKeys: the message has more encrypted data keys than the
 	// caller allows.
 	ErrTooManyDataKeys = errors.New("too many encrypted data keys")
