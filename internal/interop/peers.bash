@@ -1,16 +1,52 @@
 # What run and keystore know of the peers: how each is installed into the folder
 # $work, and how its programs are called. Sourced from this folder.
 
-# venv FOLDER PACKAGE... makes a virtual environment of exactly these packages.
+# venv FOLDER PACKAGE... makes a virtual environment of exactly these packages,
+# with the Python that PYTHON names.
 venv() {
 	local folder=$1
 	shift
 	if [ "$(cat "$folder/packages" 2>/dev/null)" != "$*" ]; then
 		rm -rf "$folder"
-		python3 -m venv "$folder"
+		"${PYTHON:-python3}" -m venv "$folder"
 		"$folder/bin/pip" install --quiet --disable-pip-version-check "$@"
 		echo "$*" >"$folder/packages"
 	fi
+}
+
+# python_of VERSION... prints the first of these Pythons that the machine has.
+python_of() {
+	local version python
+	for version; do
+		for python in "python$version" "${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python; do
+			if "$python" -c 'import ensurepip' 2>/dev/null; then
+				echo "$python"
+				return
+			fi
+		done
+	done
+	echo "no Python $*" >&2
+	return 1
+}
+
+# What old stands for in run: old versions of some SDKs, for raw keys.
+old=(python-1.2.2 python-1.4.1 python-1.7.1 python-2.4.0 python-3.3.0
+	java-1.3.1 java-1.6.1 java-1.7.0 java-2.4.1
+	javascript-1.9.0 javascript-2.4.0 javascript-3.2.2 javascript-4.2.0)
+
+# install PEER and round PEER CASES RESULTS do so. A peer of an old version has the
+# name SDK-VERSION.
+install() {
+	case $1 in
+	*-*) "install_old_${1%%-*}" "$1" "${1#*-}" ;;
+	*) "install_$1" ;;
+	esac
+}
+round() {
+	case $1 in
+	*-*) "round_old_${1%%-*}" "$@" ;;
+	*) "round_$1" "${@:2}" ;;
+	esac
 }
 
 # Each peer has install_NAME, which also writes the file version, and
@@ -31,12 +67,14 @@ install_javascript() {
 	version=$(node -p 'require(process.argv[1]).version' "$work/javascript/node_modules/@aws-crypto/client-node/package.json")
 	echo "$version, Node.js $(node --version)" >"$work/javascript/version"
 }
-round_javascript() {
+round_javascript() { javascript javascript "$@"; }
+# javascript FOLDER CASES RESULTS runs the program over the modules in the folder.
+javascript() {
 	# Node.js refuses to decrypt PKCS #1 v1.5 since a padding oracle was found;
 	# some versions can be told to do it.
 	local option=--security-revert=CVE-2023-46809
 	node $option -e '' 2>/dev/null || option=
-	NODE_PATH=$work/javascript/node_modules node $option peers/javascript/peer.js "$@"
+	NODE_PATH=$work/$1/node_modules node $option peers/javascript/peer.js "${@:2}"
 }
 
 install_java() {
@@ -61,6 +99,36 @@ install_cli() {
 		sed -n 's/^aws-encryption-sdk-cli==//p; s/^aws-encryption-sdk==/SDK /p' | sort | paste -sd, | sed 's/,/, /' >"$work/cli/version"
 }
 round_cli() { PYTHONPATH=peers/cli "$work/cli/venv/bin/python" peers/cli/peer.py "$@"; }
+
+# The oldest SDKs do not import with the newest cryptography and attrs, and these do
+# not install on the newest Pythons.
+install_old_python() {
+	local packages=("aws-encryption-sdk==$2") pythons=(3.11 3.12 3.10 3.9 3.8)
+	case $2 in
+	1.*) packages+=(cryptography==3.4.8 'attrs<19') pythons=(3.8 3.9 3.7) ;;
+	2.*) packages+=(cryptography==3.4.8) pythons=(3.8 3.9 3.7) ;;
+	esac
+	PYTHON=$(python_of "${pythons[@]}")
+	PYTHON=$PYTHON venv "$work/$1/venv" "${packages[@]}"
+	echo "on $("$work/$1/venv/bin/python" --version), cryptography $("$work/$1/venv/bin/python" -c 'import cryptography; print(cryptography.__version__)' 2>/dev/null)" >"$work/$1/version"
+}
+round_old_python() { PYTHONPATH=peers/cli "$work/$1/venv/bin/python" -W ignore peers/old/peer.py "${@:2}"; }
+
+install_old_java() {
+	mvn --quiet --batch-mode --file peers/old/pom.xml "-Dsdk=$2" dependency:copy-dependencies -DoutputDirectory="$work/$1/jars"
+	javac -cp "$work/$1/jars/*" -d "$work/$1/classes" peers/old/Peer.java
+	echo "on $(javac -version | sed 's/javac/JDK/')" >"$work/$1/version"
+}
+round_old_java() { java -cp "$work/$1/classes:$work/$1/jars/*" Peer "${@:2}"; }
+
+install_old_javascript() {
+	echo "{\"private\": true, \"dependencies\": {\"@aws-crypto/client-node\": \"$2\"}}" >"$work/$1/package.json"
+	(cd "$work/$1" && npm install --silent --no-fund --no-audit)
+	local keyring # the newest that this version of client-node goes with
+	keyring=$(node -p 'require(process.argv[1]).version' "$work/$1/node_modules/@aws-crypto/raw-aes-keyring-node/package.json")
+	echo "with raw-aes-keyring-node $keyring on Node.js $(node --version)" >"$work/$1/version"
+}
+round_old_javascript() { javascript "$@"; }
 
 install_rust() {
 	(cd peers/rust && CARGO_TARGET_DIR=$work/rust/target cargo build --quiet)

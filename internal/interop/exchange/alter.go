@@ -119,11 +119,12 @@ func frameOffsets(message []byte, at int, frameLength uint32) (starts []int, end
 	}
 }
 
-// alteredCases are esdk's messages that every peer should refuse.
-func alteredCases(keys rawKeys, encrypt func(*Case) error) ([]Case, error) {
+// alteredCases are esdk's messages, with the named context, that every peer should
+// refuse.
+func alteredCases(keys rawKeys, context string, encrypt func(*Case) error) ([]Case, error) {
 	var all []Case
 	for _, id := range alteredSuites {
-		whole := newCase("altered", id, alteredFrame, alteredLength, keys["aes-256"]).withContext("ASCII")
+		whole := newCase("altered", id, alteredFrame, alteredLength, keys["aes-256"]).withContext(context)
 		if err := encrypt(&whole); err != nil {
 			return nil, err
 		}

@@ -18,13 +18,14 @@ func contexts() map[string]map[string]string {
 		many[fmt.Sprintf("key %03d", i)] = fmt.Sprint("value ", i)
 	}
 	return map[string]map[string]string{
-		"none":      nil,
-		"ASCII":     {"purpose": "interop", "tenant": "t-17", "Zone": "b"}, // "Z" sorts before "p"
-		"non-ASCII": {"größe": "ß", "\uFB01le": "œuvre", "\U0001F511": "鍵", "z": "Ωmega"},
-		"many":      many,
-		"empty":     {"empty": "", "purpose": "interop"},
-		"large":     {"large": strings.Repeat("large ", 10_000), "purpose": "interop"},
-		"required":  {"purpose": "interop", "tenant": "t-17", "größe": "ß"},
+		"none":       nil,
+		"lower case": {"purpose": "interop", "tenant": "t-17", "zone": "b"}, // in the same order by locale
+		"ASCII":      {"purpose": "interop", "tenant": "t-17", "Zone": "b"}, // "Z" sorts before "p"
+		"non-ASCII":  {"größe": "ß", "\uFB01le": "œuvre", "\U0001F511": "鍵", "z": "Ωmega"},
+		"many":       many,
+		"empty":      {"empty": "", "purpose": "interop"},
+		"large":      {"large": strings.Repeat("large ", 10_000), "purpose": "interop"},
+		"required":   {"purpose": "interop", "tenant": "t-17", "größe": "ß"},
 	}
 }
 
@@ -78,13 +79,14 @@ var large = []struct {
 	{math.MaxUint32, []int{1}},
 }
 
-// framingCases have every suite with every frame length and lengths round it.
-func framingCases(keys rawKeys) []Case {
+// framingCases have every suite with every frame length and lengths round it, and
+// the named context.
+func framingCases(keys rawKeys, context string) []Case {
 	var all []Case
 	for _, id := range suite.All() {
 		for _, l := range lengths {
 			for _, n := range l.lengths {
-				all = append(all, newCase("framing", id, l.frame, n, keys["aes-256"]).withContext("ASCII"))
+				all = append(all, newCase("framing", id, l.frame, n, keys["aes-256"]).withContext(context))
 			}
 		}
 	}
@@ -92,7 +94,7 @@ func framingCases(keys rawKeys) []Case {
 		suite.AES256GCMHKDFSHA512CommitKey, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384} {
 		for _, l := range large {
 			for _, n := range l.lengths {
-				all = append(all, newCase("framing", id, l.frame, n, keys["aes-256"]).withContext("ASCII"))
+				all = append(all, newCase("framing", id, l.frame, n, keys["aes-256"]).withContext(context))
 			}
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 )
 
 func main() {
@@ -22,6 +23,8 @@ func run(ctx context.Context, args []string) error {
 	switch {
 	case len(args) == 2 && args[0] == "cases":
 		return makeCases(ctx, args[1])
+	case len(args) == 2 && args[0] == "oldcases":
+		return makeOldCases(ctx, args[1])
 	case len(args) > 1 && args[0] == "kms":
 		return serveKMS(ctx, args[1:])
 	case len(args) == 3 && args[0] == "check":
@@ -29,13 +32,13 @@ func run(ctx context.Context, args []string) error {
 	case len(args) == 3 && args[0] == "report":
 		return report(args[1], args[2])
 	case len(args) == 3 && args[0] == "store":
-		return store(args[1], args[2])
+		return store(ctx, args[1], args[2])
 	case len(args) == 4 && args[0] == "mutate":
 		return mutants(args[1], args[2], args[3])
 	case len(args) == 5 && args[0] == "differences":
 		return differences(ctx, args[1], args[2], args[3], args[4])
 	}
-	return errors.New("usage: exchange cases FILE | kms COMMAND... | check WORK PEER | report WORK FILE | store WORK FOLDER | mutate SEED COUNT FILE | differences FILE RESULTS TITLE REPORT")
+	return errors.New("usage: exchange cases FILE | oldcases FILE | kms COMMAND... | check WORK PEER | report WORK FILE | store WORK FOLDER | mutate SEED COUNT FILE | differences FILE RESULTS TITLE REPORT")
 }
 
 // makeCases writes all cases with esdk's messages to the file.
@@ -45,7 +48,7 @@ func makeCases(ctx context.Context, name string) error {
 		return err
 	}
 	var all []Case
-	all = append(all, framingCases(keys)...)
+	all = append(all, framingCases(keys, "ASCII")...)
 	all = append(all, keyCases(keys)...)
 	all = append(all, contextCases(keys)...)
 	all = append(all, ecdhCases(keys)...)
@@ -65,6 +68,22 @@ func makeCases(ctx context.Context, name string) error {
 		return err
 	}
 	all = append(all, hierarchical...)
+	return finishCases(ctx, name, keys, all, "ASCII")
+}
+
+// makeOldCases writes the cases for old versions: those with raw AES and RSA keys.
+// Where the encryption context is not what matters, every version sorts it alike.
+func makeOldCases(ctx context.Context, name string) error {
+	keys, err := loadKeys()
+	if err != nil {
+		return err
+	}
+	return finishCases(ctx, name, keys, slices.Concat(framingCases(keys, "lower case"), keyCases(keys), contextCases(keys)), "lower case")
+}
+
+// finishCases gives the cases esdk's messages and writes them to the file, with cases
+// of altered ones, whose context has the name.
+func finishCases(ctx context.Context, name string, keys rawKeys, all []Case, context string) error {
 	for i := range all {
 		if err := all[i].encrypt(ctx); err != nil {
 			return fmt.Errorf("%s: %w", all[i].ID, err)
@@ -73,7 +92,7 @@ func makeCases(ctx context.Context, name string) error {
 	if err := rotate(ctx, all); err != nil {
 		return err
 	}
-	altered, err := alteredCases(keys, func(c *Case) error { return c.encrypt(ctx) })
+	altered, err := alteredCases(keys, context, func(c *Case) error { return c.encrypt(ctx) })
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -37,16 +38,20 @@ const maxStored = 6000
 
 // store adds a choice of what the peers wrote, and of that altered, to what the
 // folder has. Messages that are there by name stay as they are.
-func store(work, folder string) error {
+func store(ctx context.Context, work, folder string) error {
 	names, err := keyNames()
 	if err != nil {
 		return err
 	}
 	var good, bad []Stored
 	for p, peer := range peers {
-		all, err := peerMessages(work, peer.name, names)
+		all, err := peerMessages(ctx, work, peer.name, names)
 		if err != nil {
 			return err
+		}
+		if peer.old() {
+			good = append(good, chooseFew(all)...)
+			continue
 		}
 		agreed := slices.DeleteFunc(slices.Clone(all), func(s Stored) bool { return s.group != "ECDH" })
 		good = append(good, choose(slices.DeleteFunc(slices.Clone(all), func(s Stored) bool { return s.group == "ECDH" }))...)
@@ -71,9 +76,9 @@ func store(work, folder string) error {
 	return errors.Join(addStored(filepath.Join(folder, "messages.json"), good), addStored(filepath.Join(folder, "altered.json"), bad))
 }
 
-// peerMessages returns the messages that the peer wrote, but for long ones and
-// those with keys of AWS KMS, branch keys included; none if it was not run.
-func peerMessages(work, peer string, names map[string]string) ([]Stored, error) {
+// peerMessages returns the messages that the peer wrote and esdk reads, but for long
+// ones and those with keys of AWS KMS, branch keys included; none if it was not run.
+func peerMessages(ctx context.Context, work, peer string, names map[string]string) ([]Stored, error) {
 	cases, err := readLines[Case](filepath.Join(work, peer, "cases.jsonl"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -94,6 +99,9 @@ func peerMessages(work, peer string, names map[string]string) ([]Stored, error) 
 			continue
 		}
 		if strings.HasPrefix(c.Group, "KMS") { // under a key of a server that is gone
+			continue
+		}
+		if c.checkMessage(ctx, r.Message) != nil { // RESULTS.md has the reason
 			continue
 		}
 		s := Stored{Name: peer + "/" + c.ID, Peer: peer, Suite: c.Suite, Context: c.Context, Required: c.Required,
@@ -139,6 +147,43 @@ func choose(all []Stored) []Stored {
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(s Stored) bool { return !chosen[s.Name] })
+}
+
+// chooseFew returns few and short messages among which each suite, each set of keys
+// and each context is, and an unframed one.
+func chooseFew(all []Stored) []Stored {
+	left := map[string]bool{}
+	features := func(s *Stored) []string {
+		return []string{"suite " + s.Suite, fmt.Sprint("keys ", s.Keys), fmt.Sprint("context ", len(s.Context)), fmt.Sprint("unframed ", s.FrameLength == 0)}
+	}
+	for i := range all {
+		for _, f := range features(&all[i]) {
+			left[f] = true
+		}
+	}
+	news := func(s *Stored) (n int) { // how many features it would add
+		for _, f := range features(s) {
+			if left[f] {
+				n++
+			}
+		}
+		return n
+	}
+	var few []Stored
+	for len(left) > 0 {
+		best := &all[0]
+		for i := range all {
+			s := &all[i]
+			if n := news(s) - news(best); n > 0 || n == 0 && len(s.Message) < len(best.Message) {
+				best = s
+			}
+		}
+		for _, f := range features(best) {
+			delete(left, f)
+		}
+		few = append(few, *best)
+	}
+	return few
 }
 
 // addStored adds messages to the file, one a line.

@@ -3,8 +3,12 @@
 import base64
 
 from aws_encryption_sdk.identifiers import EncryptionKeyType, WrappingAlgorithm
-from aws_encryption_sdk.internal.crypto.wrapping_keys import WrappingKey
 from aws_encryption_sdk.key_providers.raw import RawMasterKeyProvider
+
+try:
+    from aws_encryption_sdk.internal.crypto.wrapping_keys import WrappingKey
+except ImportError:  # version 1.2
+    from aws_encryption_sdk.internal.crypto import WrappingKey
 
 current = {}  # the raw keys of the case at hand, by name
 
@@ -12,9 +16,10 @@ PADDINGS = {
     "PKCS1-v1_5": WrappingAlgorithm.RSA_PKCS1,
     "OAEP-SHA1": WrappingAlgorithm.RSA_OAEP_SHA1_MGF1,
     "OAEP-SHA256": WrappingAlgorithm.RSA_OAEP_SHA256_MGF1,
-    "OAEP-SHA384": WrappingAlgorithm.RSA_OAEP_SHA384_MGF1,
-    "OAEP-SHA512": WrappingAlgorithm.RSA_OAEP_SHA512_MGF1,
 }
+for size in (384, 512):  # which version 1.2 does not have
+    if hasattr(WrappingAlgorithm, f"RSA_OAEP_SHA{size}_MGF1"):
+        PADDINGS[f"OAEP-SHA{size}"] = WrappingAlgorithm[f"RSA_OAEP_SHA{size}_MGF1"]
 
 
 def pem(der):

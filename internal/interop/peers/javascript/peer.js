@@ -3,11 +3,11 @@
 const { createHash } = require('node:crypto')
 const fs = require('node:fs')
 const esdk = require('@aws-crypto/client-node')
-const { KMS } = require('@aws-sdk/client-kms')
 const { constants } = require('node:crypto')
 
 const forbidding = esdk.buildClient(esdk.CommitmentPolicy.FORBID_ENCRYPT_ALLOW_DECRYPT)
-const requiring = esdk.buildClient(esdk.CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT)
+const requirePolicy = esdk.CommitmentPolicy.REQUIRE_ENCRYPT_REQUIRE_DECRYPT // versions 1 read key commitment only
+const requiring = requirePolicy ? esdk.buildClient(requirePolicy) : forbidding
 
 const oaep = { 'OAEP-SHA1': 'sha1', 'OAEP-SHA256': 'sha256', 'OAEP-SHA384': 'sha384', 'OAEP-SHA512': 'sha512' }
 
@@ -16,6 +16,7 @@ function pem(kind, der) {
 }
 
 function kmsClient(key) {
+  const { KMS } = require('@aws-sdk/client-kms') // which old versions do not come with
   return new KMS({ region: key.name.split(':')[3], endpoint: key.endpoint })
 }
 
@@ -81,13 +82,15 @@ function client(c) {
   return c.suite === '0478' || c.suite === '0578' ? requiring : forbidding
 }
 
-function agreed(c) {
-  return c.keys.some((key) => ['ecdh', 'kms-ecdh', 'kms-rsa'].includes(key.type))
+function lacking(c) {
+  const types = c.keys.map((key) => key.type)
+  if (types.some((type) => ['ecdh', 'kms-ecdh', 'kms-rsa'].includes(type))) return 'no ECDH, no RSA keys of KMS'
+  if (c.required) return 'no required encryption context'
 }
 
 async function encrypt(c) {
-  if (agreed(c)) return { encryptSkip: 'no ECDH, no RSA keys of KMS' }
-  if (c.required) return { encryptSkip: 'no required encryption context' }
+  if (lacking(c)) return { encryptSkip: lacking(c) }
+  if (requiring === forbidding && (c.suite === '0478' || c.suite === '0578')) return { encryptSkip: 'reads key commitment only' }
   if (c.frameLength === 0) return { encryptSkip: 'writes no unframed messages' }
   const { result } = await client(c).encrypt(writer(c), plaintext(c.length), {
     suiteId: parseInt(c.suite, 16),
@@ -98,8 +101,7 @@ async function encrypt(c) {
 }
 
 async function decrypt(c) {
-  if (agreed(c)) return { decryptSkip: 'no ECDH, no RSA keys of KMS' }
-  if (c.required) return { decryptSkip: 'no required encryption context' }
+  if (lacking(c)) return { decryptSkip: lacking(c) }
   const output = await client(c).decrypt(reader(c), Buffer.from(c.message, 'base64'))
   return {
     sha256: createHash('sha256').update(output.plaintext).digest('hex'),
