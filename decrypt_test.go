@@ -211,7 +211,7 @@ func TestDecryptReportsTheFirstFault(t *testing.T) {
 func TestBase64InputIsNamed(t *testing.T) {
 	t.Parallel()
 	for _, prefix := range []string{"AYADeA==", "AgV4"} {
-		for _, d := range decryptors {
+		for _, d := range slices.Concat(decryptors, []decryptor{randomAccess}) {
 			_, err := d.run(allowAll, []byte(prefix+"somethingthatislongenough"), rawAES(t), nil)
 			require.ErrorIs(t, err, format.ErrBase64, d.name)
 		}
