@@ -342,7 +342,6 @@ func (d *DecryptReaderAt) open(cur *cursor, p, in []byte, index int64, skip int)
 			n += len(out)
 			index += int64(used / stride)
 		default:
-			cur.frame = none
 			if index == d.final {
 				out, used, err = d.openLast(cur, in)
 			} else {
