@@ -39,6 +39,7 @@ var parts = []part{
 	{"length", longStreams},
 	{"reencrypt", reencrypt},
 	{"memory", memory},
+	{"outage", outage},
 }
 
 func main() {
