@@ -310,6 +310,50 @@ func TestHedgeAfterAsksTheNextBesideTheFirst(t *testing.T) {
 	}
 }
 
+// A hostile message has thousands of them.
+func TestARegionThatHangsHasOneCallOfAMessageAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud()
+		c.set(near, hangs)
+		p, _ := threeKeys(t, c, kms.Options{HedgeAfter: time.Second})
+		hostile := entries(entryOf(keyIn(near)), entryOf(keyIn(near)), entryOf(keyIn(near)))
+		_, took, err := c.open(t, t.Context(), p, hostile)
+		require.Error(t, err)
+		require.Equal(t, 3*10*time.Second, took.Truncate(time.Millisecond))
+		require.Equal(t, []string{near, near, near}, c.calls())
+		time.Sleep(cooldown)
+
+		hostile.EncryptedDataKeys = append(hostile.EncryptedDataKeys, entryOf(keyIn(middle)))
+		got, took, err := c.open(t, t.Context(), p, hostile)
+		require.NoError(t, err)
+		require.Equal(t, middle, got)
+		require.Equal(t, time.Second+latency, took.Truncate(10*time.Microsecond))
+		require.Equal(t, []string{near, middle}, c.calls())
+	})
+}
+
+// The goroutine that asked in the Region comes back for the other key there.
+func TestTheSecondKeyOfABusyRegionIsAskedAfterTheFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud()
+		first := true
+		c.set(near, func(ctx context.Context) error {
+			if first {
+				first = false
+				return after(3*time.Second, &types.DisabledException{})(ctx)
+			}
+			return after(latency, nil)(ctx)
+		})
+		c.set(middle, after(0, &types.DisabledException{}))
+		p, _ := threeKeys(t, c, kms.Options{HedgeAfter: time.Second})
+		got, took, err := c.open(t, t.Context(), p, entries(entryOf(keyIn(near)), entryOf(keyIn(near)), entryOf(keyIn(middle))))
+		require.NoError(t, err)
+		require.Equal(t, near, got)
+		require.Equal(t, 3*time.Second+latency, took)
+		require.Equal(t, []string{near, middle, near}, c.calls())
+	})
+}
+
 func TestWithoutHedgeAfterOneCallAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCloud()

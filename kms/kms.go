@@ -32,7 +32,7 @@
 //
 // Each key is called in the Region that its ARN names. Keys can be in several
 // Regions: any one of them opens the message. Encryption needs all of them, unless
-// keyprovider.Quorum says otherwise. A key ID or alias that names no Region is
+// [keyprovider.Quorum] says otherwise. A key ID or alias that names no Region is
 // called in Options.Region, or else in the Region of the configuration.
 //
 // The replicas of a multi-Region key (its ID begins with "mrk-") count as different
@@ -80,7 +80,7 @@
 //	denied, disabled, unknown  at once                          ask it as before
 //	wrong key or context       at once                          ask it as before
 //
-// With Options.HedgeAfter, the next key is asked after that time at the latest. The
+// With Options.HedgeAfter, the next Region is asked after that time at the latest. The
 // first success wins; the other calls are canceled, and have ended when decryption
 // returns. When all is well there is one call.
 //
@@ -94,18 +94,18 @@
 // was first, or because the deadline of the caller's ctx passed. Throttling is no
 // failure: a Region that throttles works, and the others would have to carry its load at
 // once. Each provider remembers failures on its own, so give one provider all the keys
-// instead of joining providers with keyprovider.Multi, which asks them in turn.
+// instead of joining providers with [keyprovider.Multi], which asks them in turn.
 //
 // What a program needs to go on without a Region:
 //
 //   - [New]: keys in two Regions or more. To read, a Timeout well below the deadlines of
-//     callers, or HedgeAfter. To write, keyprovider.Quorum.
+//     callers, or HedgeAfter. To write, [keyprovider.Quorum].
 //   - Multi-Region keys: the same, with a replica in each Region as a key of its own and
 //     without Options.MultiRegion. With it, a provider asks one replica only.
 //   - [NewDiscovery]: messages that have keys in two Regions or more.
 //   - [NewRSA], [NewECDHStatic] and [NewECDHDiscovery] have one key each. Encryption with
 //     NewRSA calls nobody; the others go on without the Region of their key only within
-//     a keyprovider.Multi that has another.
+//     a [keyprovider.Multi] that has another.
 //   - Package hierarchical says what it needs.
 //
 // # Errors
@@ -187,8 +187,8 @@ type Options struct {
 	Near []string
 	// HedgeAfter limits how long one slow Region holds up decryption. If a call of a
 	// provider of [New] or [NewDiscovery] has not ended after HedgeAfter, the next
-	// encrypted data key is asked for at the same time, and so on. The first success
-	// wins, and the other calls are canceled. It must be less than Timeout. Set it
+	// encrypted data key of another Region is asked for at the same time, and so on. The
+	// first success wins, and the other calls are canceled. It must be less than Timeout. Set it
 	// above the time that nearly all calls take, such as 200 ms: calls beyond it are
 	// paid for twice. Zero means one call at a time, as in the specification.
 	HedgeAfter time.Duration

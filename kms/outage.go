@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -46,12 +47,16 @@ const (
 
 // pick returns the index of the entry to ask next, and whether that is the one call
 // that tries a Region after its cooldown. It passes over Regions that failed until
-// only those are left.
-func (o *outages) pick(left []*entry) (index int, probe bool) {
+// only those are left, and over busy ones. The index is -1 if all are busy.
+func (o *outages) pick(left []*entry, busy []string) (index int, probe bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
+	index = -1
 	for i, e := range left {
+		if slices.Contains(busy, e.key.Region) {
+			continue
+		}
 		h := o.regions[e.key.Region]
 		switch {
 		case h == nil || h.until.IsZero():
@@ -59,9 +64,11 @@ func (o *outages) pick(left []*entry) (index int, probe bool) {
 		case !h.probing && !now.Before(h.until):
 			h.probing = true
 			return i, true
+		case index < 0:
+			index = i
 		}
 	}
-	return 0, false
+	return index, false
 }
 
 // learn takes note of how the call for an entry ended.

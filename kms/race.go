@@ -31,7 +31,8 @@ type entry struct {
 //
 // The caller's goroutine asks for one after the other. Whenever a call has not ended
 // after the time of Options.HedgeAfter, a timer starts a goroutine that does the same
-// beside it. All of them have ended when run returns.
+// beside it, in another Region: a hostile message with thousands of entries in a Region
+// that hangs has one call there at a time. All have ended when run returns.
 type race struct {
 	caller  context.Context
 	calls   context.Context // the same, until there is a winner
@@ -45,6 +46,7 @@ type race struct {
 	mu     sync.Mutex
 	left   []*entry // in the order to ask for them
 	asked  []*entry
+	busy   []string // Regions that are being asked
 	timer  *time.Timer
 	over   bool // nothing more is to be asked
 	winner *entry
@@ -81,19 +83,24 @@ func (r *race) work() {
 	}
 }
 
-// next returns the entry to ask for now, or nil.
+// next returns the entry to ask for now, or nil. If there is one in a busy Region, the
+// goroutine that asks there comes back for it.
 func (r *race) next() *entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over || len(r.left) == 0 || r.calls.Err() != nil {
 		return nil
 	}
-	i, probe := r.outages.pick(r.left)
+	i, probe := r.outages.pick(r.left, r.busy)
+	if i < 0 {
+		return nil
+	}
 	e := r.left[i]
 	e.probe, e.begun = probe, time.Now()
 	copy(r.left[1:i+1], r.left[:i])
 	r.left = r.left[1:]
 	r.asked = append(r.asked, e)
+	r.busy = append(r.busy, e.key.Region)
 	if r.after > 0 && len(r.left) > 0 {
 		r.start()
 	} else {
@@ -112,6 +119,8 @@ func (r *race) call(e *entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	v = r.verdict(err, spent)
+	i := slices.Index(r.busy, e.key.Region)
+	r.busy = slices.Delete(r.busy, i, i+1)
 	switch {
 	case err != nil:
 		e.lost = r.caller.Err() != nil
