@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/esdk-go/esdk/keyprovider"
+	"github.com/esdk-go/esdk/keyprovider/providertest"
 	"github.com/esdk-go/esdk/kms"
 )
 
@@ -446,6 +448,61 @@ func TestAClientThatDoesNotReturnWhileOthersAreAsked(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestAClientForThatPanicsBesideTheFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud()
+		c.set(near, hangs)
+		p := strict(t, &kms.Options{HedgeAfter: time.Second, ClientFor: func(ctx context.Context, region string) (kms.API, error) {
+			if region != near {
+				panic("a bug of the caller's")
+			}
+			return c.clientFor(ctx, region)
+		}}, keyIn(near), keyIn(middle))
+		m := entries(entryOf(keyIn(near)), entryOf(keyIn(middle)))
+		require.PanicsWithValue(t, "a bug of the caller's", func() { _, _ = p.DecryptDataKey(t.Context(), request(m), m.EncryptedDataKeys) })
+		require.Zero(t, c.active)
+	})
+}
+
+// Two Regions do what they like, and the third answers: no message fails.
+func TestManyMessagesWhileRegionsComeAndGo(t *testing.T) {
+	t.Parallel()
+	c := newCloud()
+	whims := []func(context.Context) error{nil, hangs, after(2*time.Millisecond, nil), after(0, errServer), after(time.Millisecond, &types.DisabledException{})}
+	whim := func(ctx context.Context) error {
+		if f := whims[rand.IntN(len(whims))]; f != nil {
+			return f(ctx)
+		}
+		return nil
+	}
+	c.set(near, whim)
+	c.set(middle, whim)
+	c.set(far, func(context.Context) error { return nil })
+	p, m := threeKeys(t, c, kms.Options{HedgeAfter: time.Millisecond, Timeout: time.Minute, Near: []string{middle}})
+	var wg sync.WaitGroup
+	errs := make(chan error, 32*20)
+	for range 32 {
+		wg.Go(func() {
+			for range 20 {
+				_, _, err := c.open(t, t.Context(), p, m)
+				errs <- err
+			}
+		})
+	}
+	wg.Wait()
+	require.Zero(t, c.active)
+	for range 32 * 20 {
+		require.NoError(t, <-errs)
+	}
+}
+
+func TestProvidersThatHedgeKeepTheContract(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	opts := &kms.Options{Config: s.Config(), Near: []string{middle, near}, HedgeAfter: time.Millisecond}
+	providertest.Test(t, providertest.Config{Provider: strict(t, opts, s.CreateKey(near), s.CreateKey(middle)), Decrypter: discovery(t, nil, opts)})
 }
 
 // Every entry that was asked is in the error, with the time that it took.

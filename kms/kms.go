@@ -111,7 +111,7 @@
 // # Errors
 //
 // If no entry can be decrypted, the error is a [keyprovider.DecryptError] with a cause
-// for each entry that was tried. A [KeyError] names the operation and the key of a
+// for each entry that was tried, which says how long that took. A [KeyError] names the operation and the key of a
 // call that failed. What the AWS SDK returned, such as a *types.DisabledException, can
 // be found with errors.As.
 //
