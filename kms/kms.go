@@ -90,11 +90,12 @@
 // when it began. If no other key is left, the Region is asked all the same.
 //
 // A call that was given up also counts as a failure of its Region, if the Region had
-// answered nothing for HedgeAfter, or for a second if that is zero: because another call
-// was first, or because the deadline of the caller's ctx passed. Throttling is no
-// failure: a Region that throttles works, and the others would have to carry its load at
-// once. Each provider remembers failures on its own, so give one provider all the keys
-// instead of joining providers with [keyprovider.Multi], which asks them in turn.
+// answered nothing for HedgeAfter, or for a second if that is zero: because another
+// Region answered within HedgeAfter, or because the deadline of the caller's ctx passed.
+// Throttling is no failure: a Region that throttles works, and the others would have to
+// carry its load at once. Each provider remembers failures on its own, so give one
+// provider all the keys instead of joining providers with [keyprovider.Multi], which
+// asks them in turn.
 //
 // What a program needs to go on without a Region:
 //

@@ -341,6 +341,24 @@ func TestACallThatLostIsNoOutageOfARegionThatAnswers(t *testing.T) {
 	})
 }
 
+// A program that has just started has no connections, and each Region is slow.
+func TestACallThatLostIsNoOutageIfAllAreSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for took, want := range map[time.Duration]string{time.Second - time.Microsecond: middle, time.Second + time.Microsecond: near} {
+			c := newCloud()
+			p, m := threeKeys(t, c, kms.Options{HedgeAfter: time.Second})
+			c.set(near, hangs)
+			c.set(middle, after(took, nil))
+			c.set(far, hangs)
+			_, _, err := c.open(t, t.Context(), p, m)
+			require.NoError(t, err)
+			c.set(near, nil)
+			c.set(middle, nil)
+			requireOpensIn(t, c, p, m, want)
+		}
+	})
+}
+
 // If all have failed, they are asked in their order, and the first that answers is up.
 func TestRegionsThatFailedAreAskedIfNoOtherIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -23,6 +23,7 @@ type entry struct {
 	// it has ended.
 	begun time.Time
 	probe bool // see outages.pick
+	spent time.Duration
 	cause error
 	lost  bool // the caller's ctx was done before the call's end
 }
@@ -114,11 +115,11 @@ func (r *race) call(e *entry) {
 	v := nothing
 	defer func() { r.outages.learn(e, v) }() // also if the call does not return
 	opened, err := r.ask(r.calls, e)
-	spent := time.Since(e.begun)
+	e.spent = time.Since(e.begun)
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	v = r.verdict(err, spent)
+	v = r.verdict(e, err)
 	i := slices.Index(r.busy, e.key.Region)
 	r.busy = slices.Delete(r.busy, i, i+1)
 	switch {
@@ -127,7 +128,7 @@ func (r *race) call(e *entry) {
 		if e.lost {
 			err = provider.Ended(r.caller.Err(), err)
 		}
-		e.cause = provider.Cause(e.index, &r.keys[e.index], spent, err)
+		e.cause = provider.Cause(e.index, &r.keys[e.index], e.spent, err)
 	case r.over: // another was first
 		clear(opened)
 	default:
@@ -136,8 +137,10 @@ func (r *race) call(e *entry) {
 	}
 }
 
-// verdict returns what the end of a call says of its Region.
-func (r *race) verdict(err error, spent time.Duration) verdict {
+// verdict returns what the end of a call says of its Region. That the call lost to
+// another says something only if the other one was quick: else all Regions are slow, as
+// they seem to a program that has just started.
+func (r *race) verdict(e *entry, err error) verdict {
 	patience := r.after
 	if patience == 0 {
 		patience = silence
@@ -149,7 +152,9 @@ func (r *race) verdict(err error, spent time.Duration) verdict {
 		return failed
 	case r.calls.Err() == nil:
 		return answered
-	case spent >= patience && (done == nil || errors.Is(done, context.DeadlineExceeded)):
+	case e.spent < patience:
+		return nothing
+	case done == nil && r.winner != nil && r.winner.spent <= patience, errors.Is(done, context.DeadlineExceeded):
 		return silent
 	}
 	return nothing

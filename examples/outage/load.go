@@ -24,11 +24,12 @@ var (
 	directions = []string{"encrypt", "decrypt"}
 )
 
-// A load is many goroutines that encrypt messages and decrypt them.
+// A load is many goroutines that encrypt messages, and decrypt these and an old one.
 type load struct {
 	writer, reader keyprovider.MasterKeyProvider
 	goroutines     int
 	pause, phase   time.Duration
+	old            []byte // a message under all keys, which is read again and again
 
 	began   time.Time
 	mu      sync.Mutex
@@ -45,6 +46,10 @@ type sample struct {
 
 // run runs the load. It calls begin when a phase begins.
 func (l *load) run(ctx context.Context, begin func(phase int)) error {
+	var err error
+	if l.old, err = encrypt(ctx, l.reader); err != nil {
+		return err
+	}
 	l.each(func(int) { l.message(ctx) }) // opens connections
 	l.samples, l.began = nil, time.Now()
 	begin(0)
@@ -84,24 +89,32 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// message encrypts a message and decrypts it.
+// plaintext is that of every message.
+var plaintext = []byte("a record")
+
+func encrypt(ctx context.Context, p keyprovider.MasterKeyProvider) ([]byte, error) {
+	message, _, err := esdk.Encrypt(ctx, plaintext, p, &esdk.EncryptOptions{Suite: suite.AES256GCMHKDFSHA512CommitKey})
+	return message, err
+}
+
+// message encrypts a message, and decrypts it and the old one.
 func (l *load) message(ctx context.Context) {
-	plaintext := []byte("a record")
-	var message, got []byte
-	err := l.measure(0, func() (err error) {
-		message, _, err = esdk.Encrypt(ctx, plaintext, l.writer, &esdk.EncryptOptions{Suite: suite.AES256GCMHKDFSHA512CommitKey})
+	var message []byte
+	if l.measure(0, func() (err error) {
+		message, err = encrypt(ctx, l.writer)
 		return err
-	})
-	if err != nil {
+	}) != nil {
 		return
 	}
-	l.measure(1, func() (err error) {
-		got, _, err = esdk.Decrypt(ctx, message, l.reader, nil)
-		if err == nil && !bytes.Equal(got, plaintext) {
-			err = errors.New("another plaintext")
-		}
-		return err
-	})
+	for _, m := range [][]byte{message, l.old} {
+		l.measure(1, func() error {
+			got, _, err := esdk.Decrypt(ctx, m, l.reader, nil)
+			if err == nil && !bytes.Equal(got, plaintext) {
+				err = errors.New("another plaintext")
+			}
+			return err
+		})
+	}
 }
 
 // measure adds a sample.
