@@ -29,7 +29,7 @@ func outage(l *lab) error {
 	if out, err := exec.Command("go", "build", "-o", program, "github.com/esdk-go/esdk/examples/outage").CombinedOutput(); err != nil {
 		return fmt.Errorf("examples/outage: %w: %s", err, out)
 	}
-	t := l.table("A Region is down", fmt.Sprintf("`examples/outage -phase %v`: keys in three Regions, 5 ms of latency, 64 goroutines that encrypt a message and decrypt it, and pause "+
+	t := l.table("A Region is down", fmt.Sprintf("`examples/outage -phase %v`: keys in three Regions, 5 ms of latency, 64 goroutines that encrypt a message, decrypt it and an old one, and pause "+
 		"for half a second. The first Region is cut off in the second phase. Times in milliseconds. A message is slow if it takes over 105 ms.", phase),
 		"", "phase", "messages", "failed", "median", "over the first phase's", "99 %", "slowest", "slow")
 	c := chart{file: "outage", title: "The slowest message of each second, while a Region is cut off", x: "seconds", y: "ms", logY: true}
