@@ -309,3 +309,30 @@ func TestManyFilesAtOnce(t *testing.T) {
 	}
 	s.fails(2, "is no number", "encrypt", "-k", key, "-j", "0", "in")
 }
+
+// Whoever reads standard output may stop: that is a failure like others, and no reason
+// to leave half files.
+func TestClosedStandardOutput(t *testing.T) {
+	s := newShop(t)
+	s.write("a", strings.Repeat("x", 1<<20))
+	s.write("b", "b")
+	closed := func(args ...string) string {
+		in, out, err := os.Pipe()
+		require.NoError(t, err)
+		require.NoError(t, in.Close())
+		defer out.Close()
+		cmd := s.command(args...)
+		var stderr strings.Builder
+		cmd.Stdout, cmd.Stderr = out, &stderr
+		require.Error(t, cmd.Run())
+		require.Equal(t, 1, cmd.ProcessState.ExitCode(), "%q: %s", args, &stderr)
+		return stderr.String()
+	}
+	require.Contains(t, closed("encrypt", "-k", key, "-j1", "--metadata-output", "-", "a", "b"), "metadata")
+	require.ElementsMatch(t, []string{"a", "a.encrypted", "b", "b.encrypted"}, s.files())
+	closed("verify", "-k", key, "a.encrypted", "b.encrypted")
+	closed("encrypt", "-k", key, "-o", "-", "a")
+	closed("decrypt", "-k", key, "-o", "-", "a.encrypted")
+	closed("inspect", "a.encrypted")
+	closed("help")
+}

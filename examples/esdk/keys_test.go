@@ -207,6 +207,18 @@ func TestKMSKeys(t *testing.T) {
 	s.ok("verify", "-k", key, "moved")
 	s.fails(1, "moved", "verify", "-k", server.East, "moved")
 
+	// Without a Region in the key and in the environment: of the attribute, of the profile.
+	id := func(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
+	other := newShopInSequence(t)
+	other.write("a", "contents")
+	other.env = append(other.env, "AWS_ENDPOINT_URL_KMS="+server.URL)
+	other.write(".aws/config", "[profile west]\nregion = us-west-2\naws_access_key_id = a\naws_secret_access_key = b\n")
+	other.ok("encrypt", "-k", "profile=west key="+id(server.West), "a")
+	other.ok("verify", "-k", "profile=west key="+server.West, "a.encrypted")
+	other.ok("encrypt", "-k", "profile=west region=us-east-1 key="+id(server.East), "--overwrite", "a")
+	other.fails(1, "", "encrypt", "-k", "profile=none key="+id(server.West), "--overwrite", "a")
+	other.fails(1, "", "encrypt", "-k", id(server.West), "--overwrite", "a")
+
 	// One cache serves all files: the second finds what the first has put there, or
 	// waits for it.
 	require.NoError(t, os.Mkdir(s.path("cached"), 0o755))
