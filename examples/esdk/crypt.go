@@ -146,7 +146,7 @@ func (r *run) decrypt(ctx context.Context, w io.Writer, in io.Reader) (*outcome,
 	if err != nil {
 		return nil, err
 	}
-	return &outcome{d.Header(), n}, d.Close()
+	return &outcome{d.Header(), n}, nil
 }
 
 // message returns the message that comes from in, decoded if it is in Base64. If the
