@@ -66,6 +66,7 @@ func (p *program) endOnSignal() {
 	}
 	go func() {
 		s := <-ended
+		signal.Reset() // the next one ends the program at once
 		p.desk.Clear()
 		p.print("ended: %s", s)
 		number, _ := s.(syscall.Signal)

@@ -134,3 +134,26 @@ func TestProgressAndInterruptOnATerminal(t *testing.T) {
 	require.Equal(t, []string{"out"}, s.files())
 	require.Equal(t, "was there", s.read("out"))
 }
+
+// What is no regular file is not read from folders, and not replaced in them. By its
+// name it is read and written.
+func TestPipes(t *testing.T) {
+	s := newShop(t)
+	s.write("in/a", "contents")
+	s.mkdir("out")
+	require.NoError(t, syscall.Mkfifo(s.path("in/pipe"), 0o600))
+	require.NoError(t, syscall.Mkfifo(s.path("out/a.encrypted"), 0o600))
+	_, stderr, status := s.run("encrypt", "-k", key, "-r", "--overwrite", "-o", "out", "in")
+	require.Equal(t, 1, status)
+	require.Contains(t, stderr, "in/pipe: it is no regular file")
+	require.Contains(t, stderr, "out/a.encrypted: it is no regular file")
+
+	reader := s.command("decrypt", "-k", key, "-o", "back", "out/a.encrypted")
+	require.NoError(t, reader.Start())
+	s.ok("encrypt", "-k", key, "-o", "out/a.encrypted", "in/a")
+	require.NoError(t, reader.Wait())
+	require.Equal(t, "contents", s.read("back"))
+	info, err := os.Lstat(s.path("out/a.encrypted"))
+	require.NoError(t, err)
+	require.NotZero(t, info.Mode()&os.ModeNamedPipe)
+}

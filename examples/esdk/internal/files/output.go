@@ -40,8 +40,8 @@ func PlaceOf(name string) (Place, error) {
 	return Place{Dir: dir, Below: base}, nil
 }
 
-// Stat returns what is in the place now; nil if there is nothing. A symbolic link
-// in it is an error.
+// Stat returns the file in the place; nil if there is nothing. Anything but a regular
+// file is an error.
 func (p Place) Stat() (fs.FileInfo, error) {
 	root, err := os.OpenRoot(p.Dir)
 	if err != nil {
@@ -58,6 +58,8 @@ func (p Place) Stat() (fs.FileInfo, error) {
 		return nil, &fs.PathError{Op: "create", Path: p.String(), Err: errors.New("it is a symbolic link")}
 	case info.IsDir():
 		return nil, &fs.PathError{Op: "create", Path: p.String(), Err: errors.New("it is a folder")}
+	case !info.Mode().IsRegular():
+		return nil, &fs.PathError{Op: "create", Path: p.String(), Err: errors.New("it is no regular file")}
 	}
 	return info, nil
 }
