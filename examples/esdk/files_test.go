@@ -223,6 +223,32 @@ func (s *shop) halfway(args ...string) (*exec.Cmd, io.WriteCloser, *strings.Buil
 	return cmd, in, stderr
 }
 
+// A file that appears while its name is being written for is treated as one that was
+// there before.
+func TestFilesThatAppearMeanwhile(t *testing.T) {
+	t.Parallel()
+	for option, c := range map[string]struct {
+		status   int
+		why      string
+		replaced bool
+	}{
+		"--no-overwrite": {0, "exists by now", false},
+		"--interactive":  {1, "exists", false},
+		"--quiet":        {1, "exists", false}, // neither
+		"--overwrite":    {0, "", true},
+	} {
+		s := newShopInSequence(t)
+		cmd, in, stderr := s.halfway("encrypt", "-k", key, option, "-o", "out")
+		s.write("out", "appeared")
+		require.NoError(t, in.Close())
+		_ = cmd.Wait()
+		require.Equal(t, c.status, cmd.ProcessState.ExitCode(), "%s: %s", option, stderr)
+		require.Contains(t, stderr.String(), c.why, option)
+		require.Equal(t, c.replaced, s.read("out") != "appeared", option)
+		require.Equal(t, []string{"out"}, s.files())
+	}
+}
+
 func TestInterruptedRunsLeaveNoHalfFile(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no signals")

@@ -221,9 +221,8 @@ func (f *File) publish(replace bool) error {
 		return err
 	}
 	if !replace {
-		err := f.root.Link(f.temp, f.place.Below)
-		if err == nil || errors.Is(err, fs.ErrExist) {
-			return err // end removes the other name
+		if f.root.Link(f.temp, f.place.Below) == nil {
+			return nil // end removes the other name
 		}
 		if _, err := f.root.Lstat(f.place.Below); !errors.Is(err, fs.ErrNotExist) {
 			return &fs.PathError{Op: "create", Path: f.place.String(), Err: fs.ErrExist}
