@@ -43,7 +43,7 @@ func (m defaultManager) EncryptionMaterials(ctx context.Context, req *Encryption
 	materials.EncryptedDataKeys = make([]EncryptedDataKey, len(keys))
 	materials.EncryptedDataKeys[0] = generated.Encrypted
 	if further := keys[1:]; len(further) > 0 {
-		err := inParallel(ctx, len(further), func(ctx context.Context, i int) error {
+		err := inParallel(ctx, len(further), maxParallelKeys, func(ctx context.Context, i int) error {
 			edk, err := encryptWith(ctx, further[i], materials)
 			if err != nil {
 				return ofKey(i+1, err)

@@ -33,11 +33,32 @@ type member struct {
 	id        keyID
 	admission admission
 	probes    *outage // of a probing one
-	asked     bool
-	late      bool // it did not answer within Wait, but may if it is asked once more
-	in        bool // edk is the data key, wrapped
-	edk       EncryptedDataKey
-	err       error // why the key is not in, if it failed or is left out
+
+	cancel  func() // of the call that is under way; nil: none is
+	asked   bool
+	overdue bool // the latest call took longer than Wait
+	givenUp bool // the latest call was canceled
+	failed  bool // a call ended with an error of its own
+	due     bool // it counts as one that may be in
+	in      bool // edk is the data key, wrapped
+	edk     EncryptedDataKey
+	err     error // why the key is not in: it failed, is overdue, or is left out
+}
+
+// giveUp cancels the call that is under way.
+func (m *member) giveUp() {
+	if m.cancel != nil {
+		m.givenUp = true
+		m.cancel()
+	}
+}
+
+// named returns the error of the master key at index i, with its name if it has one.
+func (m *member) named(i int, err error) error {
+	if m.id.text == "" {
+		return ofKey(i, err)
+	}
+	return fmt.Errorf("master key %d (%.200s): %w", i+1, m.id.text, err)
 }
 
 // An admission says whether a message asks a master key.
@@ -78,11 +99,7 @@ func (o *outages) admit(keys []MasterKey) []member {
 			continue
 		}
 		m.admission = leftOut
-		name := ""
-		if m.id.text != "" {
-			name = fmt.Sprintf(" (%.200s)", m.id.text)
-		}
-		m.err = fmt.Errorf("master key %d%s: not asked, as it failed %v ago: %w", i+1, name, age.Round(time.Millisecond), outage.err)
+		m.err = m.named(i, fmt.Errorf("not asked, as it failed %v ago: %w", age.Round(time.Millisecond), outage.err))
 	}
 	return members
 }

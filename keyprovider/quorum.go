@@ -14,9 +14,10 @@ type QuorumOptions struct {
 	// Min is how many master keys must wrap the data key of a new message, 1 or more.
 	// With 2, the message can still be read if any one of its keys is lost.
 	Min int
-	// Wait is how long a master key has to generate or wrap a data key. If ctx has a
-	// deadline, each key has at most half of the time that is left, so that there is
-	// time for another one. Zero means 2 seconds.
+	// Wait is how long a message waits for a master key that it can do without. If ctx has
+	// a deadline, it is at most half of the time that is left, so that there is time for
+	// another key. Wait should be several times as long as the calls usually take. Zero
+	// means 2 seconds.
 	Wait time.Duration
 	// Cooldown is how long a master key that failed is left out of new messages. Zero
 	// means 30 seconds.
@@ -39,17 +40,18 @@ const (
 // kms with keys in several Regions, or a [Multi]. The result is a [MaterialsManager],
 // safe for concurrent use.
 //
-// The first master key that generates a data key within Wait is the generator. Then the
-// others wrap the data key at the same time, up to 16 at once. A key that does not
-// answer within Wait, or that returns an error of any kind, is left out of the message.
-// It is also left out of further messages, for Cooldown. After that one message asks it
-// again, to wrap if another key can generate; the other messages leave it out until it
-// has answered. So a key that is down delays the messages that are under way when it
-// goes down, and then one message in each Cooldown, by Wait.
+// The first master key generates a data key, and then the others wrap it, at the same
+// time. If a key returns an error of any kind, or does not answer within Wait, the message
+// does without it: another one generates, or the message lacks that key. A key that failed
+// in this way is also left out of further messages, for Cooldown. After that one message
+// asks it again, to wrap if another key can generate; the other messages leave it out until
+// it has answered within Wait. So a key that is down delays the messages that are under way
+// when it goes down, and then one message in each Cooldown, by Wait.
 //
-// If fewer than Min master keys wrap the data key, encryption fails. The error has one
-// cause for each missing key. Before that, the keys that were left out are asked too, and
-// those that had not failed before and did not answer within Wait are asked once more.
+// Every message has at least Min keys. If the other keys are too few, the message also asks
+// the keys that are left out, and it waits for the keys it needs until they answer, return
+// an error, or ctx is done. If fewer than Min can answer, encryption fails. The error has
+// one cause for each key that failed or was left out.
 //
 // Header.EncryptedDataKeys holds the keys that are in a message, in the order of p's
 // master keys. OnMissing receives the errors of the missing keys. A message cannot be
@@ -63,12 +65,12 @@ const (
 // without one, and keys with equal texts, by their order, so p should return these in
 // the same order for every message.
 //
-// A call to a master key has a ctx that ends after Wait, and Quorum waits for the call to
-// return. A master key of your own that ignores ctx delays the messages that asked it,
-// but no later ones. The call to p's MasterKeys is bounded by the caller's ctx alone,
-// and if it fails, encryption fails. If the caller's ctx is done, encryption fails and
-// no key is left out of other messages. Neither is a key that had less than a quarter of
-// Wait because of a deadline.
+// When a message does not wait for a key any longer, it cancels the ctx of the call and
+// awaits its return. A master key of your own that ignores ctx delays the messages that
+// asked it, but no later ones. The call to p's MasterKeys is bounded by the caller's ctx
+// alone, and if it fails, encryption fails. If the caller's ctx is done, encryption fails
+// and no key is left out of other messages. Neither is a key that had less than a quarter
+// of Wait because of a deadline.
 //
 // Decryption is that of p.
 //
@@ -160,13 +162,13 @@ func (q *quorum) EncryptionMaterials(ctx context.Context, req *EncryptionRequest
 			clear(materials.DataKey)
 		}
 	}()
-	r := &round{quorum: q, materials: materials, keys: keys, members: q.outages.admit(keys)}
+	r := newRound(q, materials, keys)
 	defer q.outages.dismiss(r.members)
 	if err := r.fill(ctx); err != nil {
 		return nil, err
 	}
 	missing := r.missing()
-	if have := len(keys) - len(missing); have < q.opts.Min {
+	if r.in < q.opts.Min {
 		return nil, &quorumError{fmt.Sprintf("%d of %d master keys failed, and QuorumOptions.Min is %d", len(missing), len(keys), q.opts.Min), missing}
 	}
 	for i := range r.members {

@@ -2,6 +2,7 @@ package keyprovider_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -28,11 +29,16 @@ type region struct {
 
 	mu        sync.Mutex
 	latency   time.Duration
+	patience  time.Duration // when it gives up a call that hangs, as KMS does
 	state     state
 	dataKeys  [][]byte // that it generated or was to wrap
 	generated int      // calls
 	wrapped   int
 }
+
+const timeout = 10 * time.Second
+
+var errTimeout = errors.New("timed out")
 
 // A state is what a region does with calls.
 type state struct {
@@ -50,7 +56,7 @@ func newRegions(t testing.TB, n int) *regions {
 	p := &regions{RawAES: newAES(t, "none", 32)}
 	for i := range n {
 		name := fmt.Sprintf("region-%d", i+1)
-		p.keys = append(p.keys, &region{name: name, aes: newAES(t, name, 32), latency: 5 * time.Millisecond})
+		p.keys = append(p.keys, &region{name: name, aes: newAES(t, name, 32), latency: 5 * time.Millisecond, patience: timeout})
 	}
 	return p
 }
@@ -137,8 +143,12 @@ func (r *region) call(ctx context.Context, count *int) (state, error) {
 	}
 	switch {
 	case s.hangs:
-		<-ctx.Done()
-		return s, ctx.Err()
+		select {
+		case <-ctx.Done():
+			return s, ctx.Err()
+		case <-time.After(r.patience):
+			return s, errTimeout
+		}
 	case s.deaf > 0:
 		time.Sleep(s.deaf)
 		return s, nil

@@ -149,7 +149,7 @@ func TestAKeyThatFailsIsLeftOut(t *testing.T) {
 		once  bool // only if it generates
 	}{
 		"hangs":               {state{hangs: true}, wait, "no answer within 2s: context deadline exceeded", false},
-		"answers too late":    {state{deaf: wait + 1}, wait + 1, "no answer within 2s: context deadline exceeded", false},
+		"answers too late":    {state{deaf: wait + 2*tick}, wait + tick, "no answer within 2s: context deadline exceeded", false},
 		"fails":               {state{fault: errBroken}, tick, "broken", false},
 		"no ciphertext":       {state{spoil: func(k *dataKey) { k.Encrypted.Ciphertext = nil }}, tick, "without ciphertext", false},
 		"alters the request":  {state{alters: func(r *keyprovider.Request) { r.EncryptionContext["tenant"] = "2" }}, tick, "changed the request", false},
@@ -171,6 +171,8 @@ func TestAKeyThatFailsIsLeftOut(t *testing.T) {
 					took := tick + test.took // the wraps are made at the same time
 					if at == 0 {
 						took = test.took + 2*tick // another generates then, and the third wraps
+					} else if test.state.deaf > 0 {
+						took = tick + test.state.deaf
 					}
 					encryptWithin(t, q, took, rest...)
 					for _, key := range p.keys[at].dataKeys { // that came too late, or was to be wrapped
@@ -178,7 +180,7 @@ func TestAKeyThatFailsIsLeftOut(t *testing.T) {
 					}
 					errs := l.one(t)
 					require.Len(t, errs, 1)
-					require.ErrorContains(t, errs[0], "master key "+string(rune('1'+at))+": ")
+					require.ErrorContains(t, errs[0], "master key "+string(rune('1'+at)))
 					require.ErrorContains(t, errs[0], test.says)
 					p.asked()
 
@@ -262,7 +264,7 @@ func TestKeysThatAreLeftOutAreAskedIfTooFewOthersAnswer(t *testing.T) {
 		// Too few are left from the start: nobody waits for a key twice.
 		p.keys[0].becomes(state{hangs: true})
 		_, err := encryptionMaterials(t, q, &keyprovider.EncryptionRequest{Suite: id})
-		require.EqualError(t, err, "2 of 3 master keys failed, and QuorumOptions.Min is 2: master key 1: no answer within 2s: context deadline exceeded; master key 3: broken")
+		require.EqualError(t, err, "2 of 3 master keys failed, and QuorumOptions.Min is 2: master key 1: timed out; master key 3: broken")
 		p.asked()
 		p.keys[2].becomes(state{})
 		encryptWithin(t, q, tick+wait, "region-2", "region-3")
@@ -301,44 +303,64 @@ func TestKeysThatAreNeededAreAskedAtOnce(t *testing.T) {
 	})
 }
 
-// A key that is slow once fails no message that needs it. One that was known to be down
-// is asked once.
-func TestAKeyThatIsNeededIsAskedOnceMore(t *testing.T) {
-	slowOnce := func() state {
-		calls := 0
-		return state{does: func(ctx context.Context) {
-			if calls++; calls == 1 {
-				<-ctx.Done()
-			}
-		}}
-	}
+// A message waits for a key that it needs, however slow that is, and for no other. What is
+// late is used, but is late.
+func TestAKeyThatIsNeededIsWaitedFor(t *testing.T) {
+	const slow = 3 * time.Second
 	bubble(t, func(t *testing.T) {
 		p := newRegions(t, 1)
-		p.keys[0].becomes(slowOnce())
-		q := newQuorum(t, p, keyprovider.QuorumOptions{Min: 1})
-		encryptWithin(t, q, wait+tick, "region-1")
-		p.requireAsked(t, []int{2}, []int{0})
-		encryptWithin(t, q, tick, "region-1")
+		var l listener
+		q := newQuorum(t, p, keyprovider.QuorumOptions{Min: 1, OnMissing: l.hear})
+		p.keys[0].latency = slow
+		for range 3 {
+			encryptWithin(t, q, slow, "region-1")
+		}
+		p.requireAsked(t, []int{3}, []int{0})
 
 		p = newRegions(t, 2)
-		q = newQuorum(t, p, keyprovider.QuorumOptions{Min: 2})
-		p.keys[0].becomes(slowOnce())
-		encryptWithin(t, q, wait+2*tick, "region-1", "region-2")
-		p.requireAsked(t, []int{1, 1}, []int{1, 0})
-		p.keys[1].becomes(slowOnce())
-		encryptWithin(t, q, tick+wait+tick, "region-1", "region-2")
-		p.requireAsked(t, []int{1, 0}, []int{0, 2})
-		encryptWithin(t, q, 2*tick, "region-1", "region-2")
-
-		p.keys[1].becomes(state{hangs: true})
-		p.asked()
-		for _, took := range []time.Duration{tick + 2*wait, tick + wait, tick + wait} {
-			start := time.Now()
-			_, err := encryptionMaterials(t, q, &keyprovider.EncryptionRequest{Suite: id})
-			require.EqualError(t, err, "1 of 2 master keys failed, and QuorumOptions.Min is 2: master key 2: no answer within 2s: context deadline exceeded")
-			require.Equal(t, took, time.Since(start))
+		q = newQuorum(t, p, keyprovider.QuorumOptions{Min: 2, OnMissing: l.hear})
+		p.keys[1].latency = slow
+		for range 3 {
+			encryptWithin(t, q, tick+slow, "region-1", "region-2")
 		}
-		p.requireAsked(t, []int{3, 0}, []int{0, 4})
+		p.requireAsked(t, []int{3, 0}, []int{0, 3})
+		p.keys[0].latency = slow // the second is asked to generate as well, and no sooner
+		encryptWithin(t, q, slow+slow, "region-1", "region-2")
+		l.none(t)
+		p.keys[0].latency, p.keys[1].latency = tick, tick
+		encryptWithin(t, q, 2*tick, "region-1", "region-2")
+		p.asked()
+		encryptWithin(t, q, 2*tick, "region-1", "region-2")
+		p.requireAsked(t, []int{1, 0}, []int{0, 1})
+
+		// One of three is down: the others are needed, and slow.
+		p = newRegions(t, 3)
+		q = newQuorum(t, p, keyprovider.QuorumOptions{Min: 2, OnMissing: l.hear})
+		p.keys[0].becomes(state{fault: errBroken})
+		encryptWithin(t, q, 3*tick, "region-2", "region-3")
+		require.ErrorIs(t, l.one(t)[0], errBroken)
+		p.keys[2].latency = slow
+		encryptWithin(t, q, tick+slow, "region-2", "region-3")
+		require.ErrorIs(t, l.one(t)[0], errBroken)
+		p.keys[0].becomes(state{}) // it is back, but asked only when the third is overdue
+		p.keys[2].latency = tick
+		time.Sleep(cool)
+		encryptWithin(t, q, 2*tick, "region-1", "region-2", "region-3")
+		l.none(t)
+	})
+}
+
+// The keys that are left out are asked when a needed one is overdue.
+func TestKeysThatAreLeftOutAreAskedIfANeededOneIsOverdue(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newRegions(t, 3)
+		q := newQuorum(t, p, keyprovider.QuorumOptions{Min: 2})
+		p.keys[0].becomes(state{fault: errBroken})
+		encryptWithin(t, q, 3*tick, "region-2", "region-3")
+		p.keys[0].becomes(state{})
+		p.keys[2].becomes(state{hangs: true})
+		encryptWithin(t, q, tick+wait+tick, "region-1", "region-2")
+		encryptWithin(t, q, 2*tick, "region-1", "region-2")
 	})
 }
 
@@ -352,8 +374,8 @@ func TestTooFewKeysFailWithEveryCause(t *testing.T) {
 		p.keys[2].becomes(state{fault: others[0]})
 		p.keys[3].becomes(state{fault: others[1]})
 		_, err := encryptionMaterials(t, q, &keyprovider.EncryptionRequest{Suite: id})
-		require.EqualError(t, err, "3 of 4 master keys failed, and QuorumOptions.Min is 2: master key 1: no answer within 2s: context deadline exceeded; master key 3: denied; master key 4: disabled")
-		for _, cause := range append(others, context.DeadlineExceeded) {
+		require.EqualError(t, err, "3 of 4 master keys failed, and QuorumOptions.Min is 2: master key 1: timed out; master key 3: denied; master key 4: disabled")
+		for _, cause := range append(others, errTimeout) {
 			require.ErrorIs(t, err, cause)
 		}
 		l.none(t)
@@ -367,6 +389,35 @@ func TestTooFewKeysFailWithEveryCause(t *testing.T) {
 		_, err = encryptionMaterials(t, q, &keyprovider.EncryptionRequest{Suite: id})
 		require.EqualError(t, err, "2 of 3 master keys failed, and QuorumOptions.Min is 2: master key 1: denied; master key 2: disabled")
 		p.requireAsked(t, []int{1, 1, 0}, []int{0, 0, 0})
+	})
+}
+
+// In a total outage a message waits no longer than until it is clear that there will be
+// too few keys.
+func TestAMessageThatCannotHaveEnoughKeysEnds(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := newRegions(t, 3)
+		q := newQuorum(t, p, keyprovider.QuorumOptions{Min: 2})
+		for _, r := range p.keys {
+			r.becomes(state{hangs: true})
+		}
+		for range 2 {
+			start := time.Now()
+			_, err := encryptionMaterials(t, q, &keyprovider.EncryptionRequest{Suite: id})
+			require.ErrorIs(t, err, errTimeout)
+			require.ErrorContains(t, err, "3 of 3 master keys failed, and QuorumOptions.Min is 2: ")
+			require.Equal(t, wait+timeout, time.Since(start)) // the second began when the first was overdue
+		}
+
+		p = newRegions(t, 3)
+		q = newQuorum(t, p, keyprovider.QuorumOptions{Min: 3})
+		p.keys[1].becomes(state{fault: errBroken})
+		p.keys[2].becomes(state{hangs: true})
+		start := time.Now()
+		_, err := encryptionMaterials(t, q, &keyprovider.EncryptionRequest{Suite: id})
+		require.EqualError(t, err, "1 of 3 master keys failed, and QuorumOptions.Min is 3: master key 2: broken")
+		require.Equal(t, 2*tick, time.Since(start))
+		p.requireCleared(t)
 	})
 }
 
@@ -434,7 +485,7 @@ func TestAQuorumLeavesHalfOfTheTimeForOtherKeys(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, []string{"region-2"}, keysIn(m.EncryptedDataKeys))
 			require.Equal(t, test.deadline/2+tick, time.Since(start))
-			require.EqualError(t, l.one(t)[0], "master key 1: no answer within "+(test.deadline/2).String()+": context deadline exceeded")
+			require.EqualError(t, l.one(t)[0], "master key 1 (region-1): no answer within "+(test.deadline/2).String()+": context deadline exceeded")
 			p.keys[0].becomes(state{})
 			m, err = q.EncryptionMaterials(bg, &keyprovider.EncryptionRequest{Suite: id})
 			require.NoError(t, err)
@@ -706,7 +757,7 @@ func TestACacheOverAQuorumHidesAnOutage(t *testing.T) {
 func TestAQuorumIsSafeForConcurrentUse(t *testing.T) {
 	p := newRegions(t, 3)
 	for _, r := range p.keys {
-		r.latency = 10 * time.Microsecond
+		r.latency, r.patience = 10*time.Microsecond, 20*time.Millisecond
 	}
 	q := newQuorum(t, p, keyprovider.QuorumOptions{Min: 1, Wait: 5 * time.Millisecond, Cooldown: time.Millisecond,
 		OnMissing: func(context.Context, []error) {}})

@@ -4,17 +4,35 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/esdk-go/esdk/internal/provider"
 )
 
 // A round is how one message asks the master keys of a quorum.
+//
+// A key that has not answered within Wait is overdue. Its call is given up as soon as the
+// message can do without the key, and goes on until then.
 type round struct {
 	*quorum
 	materials *EncryptionMaterials
 	keys      []MasterKey
-	members   []member // one for each of keys
+
+	mu      sync.Mutex // guards what follows while calls are under way
+	members []member   // one for each of keys
+	overdue chan struct{}
+	in      int           // members that are in
+	lost    int           // members whose keys failed
+	wraps   bool          // the data key is there
+	due     int           // members that may be in without the reserve, as they are not overdue
+	enough  chan struct{} // closed when Min members are in, or cannot be
+	needed  chan struct{} // closed when the reserve must be asked
+}
+
+func newRound(q *quorum, m *EncryptionMaterials, keys []MasterKey) *round {
+	return &round{quorum: q, materials: m, keys: keys, members: q.outages.admit(keys),
+		overdue: make(chan struct{}, len(keys)), enough: make(chan struct{}), needed: make(chan struct{})}
 }
 
 // fill gets the data key and its wrapped forms into the round, as far as there are
@@ -23,168 +41,270 @@ func (r *round) fill(ctx context.Context) error {
 	if err := r.generate(ctx); err != nil || r.materials.DataKey == nil {
 		return err
 	}
-	enough := r.hopeful() >= r.opts.Min
-	for _, match := range []func(*member) bool{
-		func(m *member) bool { return !m.asked && m.admission != leftOut && enough },
-		func(m *member) bool { return !m.asked },
-		func(m *member) bool { return m.late },
-	} {
-		if err := r.wrap(ctx, match); err != nil {
-			return err
+	return r.wrap(ctx)
+}
+
+// generate lets the keys generate the data key one after the other until one has. The
+// next is asked when one failed or is overdue. The keys that are asked again and those
+// that are left out come last. It stops when Min keys are no longer left.
+func (r *round) generate(ctx context.Context) error {
+	var order []int
+	for _, now := range []admission{welcome, probing, leftOut} {
+		for i := range r.members {
+			if r.members[i].admission == now {
+				order = append(order, i)
+			}
 		}
-		if r.hopeful() >= r.opts.Min {
+	}
+	all, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	calls, keys := make([]parallelCall, len(r.keys)), make([]*DataKey, len(r.keys))
+	ended := make(chan int, len(r.keys))
+	var wg sync.WaitGroup
+	winner, running, failed := -1, 0, 0
+	for next, ask := 0, true; winner < 0; {
+		if ask && next < len(order) && all.Err() == nil {
+			i := order[next]
+			next++
+			running++
+			wg.Go(func() {
+				defer func() { ended <- i }()
+				c := &calls[i]
+				defer c.end(cancel)
+				c.err = r.ask(all, i, func(ctx context.Context) (err error) {
+					lent, copied := r.inner.lend(r.materials.Suite, r.materials.EncryptionContext)
+					keys[i], err = generateWith(ctx, r.keys[i], lent, copied, r.materials)
+					return err
+				})
+				c.returned = true
+			})
+		}
+		if running == 0 || len(r.keys)-failed < r.opts.Min {
 			break
 		}
-	}
-	return nil
-}
-
-// hopeful returns how many keys are in the round or may be without those left out.
-func (r *round) hopeful() int {
-	n := 0
-	for i := range r.members {
-		if r.members[i].err == nil {
-			n++
-		}
-	}
-	return n
-}
-
-// possible reports whether Min keys can still be in the round.
-func (r *round) possible() bool {
-	n := 0
-	for i := range r.members {
-		if m := &r.members[i]; m.err == nil || !m.asked || m.late {
-			n++
-		}
-	}
-	return n >= r.opts.Min
-}
-
-// generate lets the first key that can generate the data key. The keys that are asked
-// again and those that are left out come last, and then those that were late a second
-// time. It stops when Min keys are no longer left.
-func (r *round) generate(ctx context.Context) error {
-	for _, match := range []func(*member) bool{
-		func(m *member) bool { return m.admission == welcome },
-		func(m *member) bool { return m.admission == probing },
-		func(m *member) bool { return m.admission == leftOut },
-		func(m *member) bool { return m.late },
-	} {
-		for i := range r.members {
-			m := &r.members[i]
-			if !match(m) {
-				continue
+		ask = true
+		select {
+		case i := <-ended:
+			running--
+			if calls[i].returned && calls[i].err == nil {
+				winner = i
+			} else {
+				failed++
 			}
-			if !r.possible() {
+			ask = len(r.keys)-failed >= r.opts.Min
+		case <-r.overdue:
+		}
+	}
+	r.mu.Lock()
+	for i := range r.members {
+		r.members[i].giveUp()
+	}
+	r.mu.Unlock()
+	wg.Wait()
+	for i, key := range keys {
+		if key != nil && i != winner {
+			clear(key.Plaintext)
+		}
+	}
+	if winner >= 0 {
+		r.materials.DataKey = keys[winner].Plaintext
+		r.members[winner].edk = keys[winner].Encrypted
+		r.join(winner)
+	}
+	resume(calls)
+	return r.endedBy(ctx)
+}
+
+// endedBy returns the error of ctx if that is done: that of a member, if it says what
+// ctx ended.
+func (r *round) endedBy(ctx context.Context) error {
+	done := ctx.Err()
+	if done == nil {
+		return nil
+	}
+	for i := range r.members {
+		if err := r.members[i].err; errors.Is(err, done) && r.members[i].asked {
+			return err
+		}
+	}
+	return done
+}
+
+// wrap lets the other keys wrap the data key. The reserve is asked only if the others are
+// too few: the keys that are left out, and those that were overdue when they were to
+// generate.
+func (r *round) wrap(ctx context.Context) error {
+	var order, reserve []int
+	for i := range r.members {
+		switch m := &r.members[i]; {
+		case m.in || m.failed:
+		case m.admission == leftOut || m.overdue:
+			reserve = append(reserve, i)
+		default:
+			order = append(order, i)
+		}
+	}
+	r.wraps, r.due = true, len(order)
+	r.look()
+	first := len(order)
+	order = append(order, reserve...)
+	return inParallel(ctx, len(order), len(order), func(ctx context.Context, at int) error {
+		i := order[at]
+		if at >= first {
+			select {
+			case <-r.needed:
+			case <-r.enough:
+				return nil
+			case <-ctx.Done():
 				return nil
 			}
-			var key *DataKey
-			err := r.ask(ctx, i, func(ctx context.Context) error {
-				lent, copied := r.inner.lend(r.materials.Suite, r.materials.EncryptionContext)
-				var err error
-				key, err = generateWith(ctx, r.keys[i], lent, copied, r.materials)
-				return err
-			})
-			if err == nil {
-				r.materials.DataKey, m.edk = key.Plaintext, key.Encrypted
-				return nil
-			}
-			if key != nil { // it came too late
-				clear(key.Plaintext)
-			}
-			if ctx.Err() != nil {
-				return err
-			}
 		}
-	}
-	return nil
-}
-
-// wrap lets those keys that match wrap the data key.
-func (r *round) wrap(ctx context.Context, match func(*member) bool) error {
-	var indices []int
-	for i := range r.members {
-		if match(&r.members[i]) {
-			indices = append(indices, i)
-		}
-	}
-	return inParallel(ctx, len(indices), func(all context.Context, at int) error {
-		i := indices[at]
 		m := &r.members[i]
-		err := r.ask(all, i, func(ctx context.Context) (err error) {
-			m.edk, err = encryptWith(ctx, r.keys[i], r.materials)
+		m.due = at < first
+		var edk EncryptedDataKey
+		err := r.ask(ctx, i, func(ctx context.Context) (err error) {
+			edk, err = encryptWith(ctx, r.keys[i], r.materials)
 			return err
 		})
-		if all.Err() != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if m.due {
+			m.due = false
+			r.due--
+		}
+		if err == nil {
+			m.edk = edk
+			r.join(i)
+		}
+		r.look()
+		if ctx.Err() != nil {
 			return err
 		}
 		return nil // the others go on
 	})
 }
 
-// ask makes the call f of a key with a ctx that ends after Wait, and keeps what came of
-// it. What f returned too late is an error. If ctx is done, that says nothing about the
-// key.
+// join puts a member in.
+func (r *round) join(i int) {
+	r.members[i].in, r.members[i].err = true, nil
+	r.in++
+}
+
+// look sees whether there are enough members, and if not, whether the reserve is needed.
+// Calls that are overdue are given up if there are enough, and all calls if there cannot
+// be. The round is locked.
+func (r *round) look() {
+	switch {
+	case !r.wraps:
+	case len(r.keys)-r.lost < r.opts.Min:
+		closeOnce(r.enough)
+		for i := range r.members {
+			r.members[i].giveUp()
+		}
+	case r.in >= r.opts.Min:
+		closeOnce(r.enough)
+		for i := range r.members {
+			if r.members[i].overdue {
+				r.members[i].giveUp()
+			}
+		}
+	case r.in+r.due < r.opts.Min:
+		closeOnce(r.needed)
+	}
+}
+
+func closeOnce(c chan struct{}) {
+	select {
+	case <-c:
+	default:
+		close(c)
+	}
+}
+
+// ask makes the call f of a key. An error is kept, unless the call was given up before it
+// was overdue, which says nothing about the key. Nor does a ctx that is done.
 func (r *round) ask(ctx context.Context, i int, f func(ctx context.Context) error) error {
 	wait := r.opts.Wait
 	if deadline, ok := ctx.Deadline(); ok {
 		wait = min(wait, time.Until(deadline)/2)
 	}
-	bounded, cancel := context.WithTimeout(ctx, wait)
+	timeout := func() error {
+		return fmt.Errorf("no answer within %v: %w", wait.Round(time.Microsecond), context.DeadlineExceeded)
+	}
+	call, cancel := context.WithCancel(ctx)
 	defer cancel()
 	m := &r.members[i]
-	again := m.asked
-	m.asked, m.late = true, false
-	timeout := func(err error) error { return fmt.Errorf("no answer within %v: %w", wait.Round(time.Microsecond), err) }
+	r.mu.Lock()
+	m.asked, m.overdue, m.givenUp, m.cancel = true, false, false, cancel
+	r.mu.Unlock()
 	over := make(chan struct{})
-	stop := context.AfterFunc(bounded, func() { // now, as f may take no notice of ctx
+	timer := time.AfterFunc(wait, func() {
 		defer close(over)
-		if ctx.Err() == nil && wait >= r.opts.Wait/hurry {
-			r.outages.begin(m.id, timeout(context.DeadlineExceeded))
+		if ctx.Err() != nil {
+			return
+		}
+		if wait >= r.opts.Wait/hurry {
+			r.outages.begin(m.id, timeout())
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		m.overdue, m.err = true, m.named(i, timeout())
+		if m.due {
+			m.due = false
+			r.due--
+		}
+		r.look()
+		select {
+		case r.overdue <- struct{}{}: // for generate
+		default:
 		}
 	})
 	returned := false
 	defer func() {
-		if !returned && !stop() {
+		if !returned && !timer.Stop() {
 			<-over
 		}
 	}()
-	err := f(bounded)
+	err := f(call)
 	returned = true
-	late := !stop()
+	late := !timer.Stop()
 	if late {
 		<-over
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m.cancel = nil
 	switch {
 	case ctx.Err() != nil:
-		err = provider.Ended(ctx.Err(), err)
-	case late:
-		switch {
-		case err == nil:
-			err = context.DeadlineExceeded
-		case !errors.Is(err, context.DeadlineExceeded):
-			err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
+		m.err = ofKey(i, provider.Ended(ctx.Err(), err))
+	case m.givenUp:
+		if !m.overdue {
+			return errGivenUp
 		}
-		err = timeout(err)
-		m.late = m.admission == welcome && !again
 	case err != nil:
-		r.outages.begin(m.id, err)
+		m.failed = true
+		r.lost++
+		m.err = ofKey(i, err)
+		if !late {
+			r.outages.begin(m.id, err)
+		}
+	case late:
+		return nil
 	default:
-		m.in, m.err = true, nil
 		r.outages.end(m.id)
 		return nil
 	}
-	m.err = ofKey(i, err)
 	return m.err
 }
+
+var errGivenUp = errors.New("another master key was faster")
 
 // hurry is the part of Wait that a key must have had: what a message with less time
 // gives up says little about the key, which is then missing from that message alone.
 const hurry = 4
 
 // missing returns why keys are not in the round, in their order. The keys that nobody
-// asked, as it had failed, give no reason.
+// asked, as there could not be Min any more, give no reason.
 func (r *round) missing() []error {
 	var errs []error
 	for i := range r.members {

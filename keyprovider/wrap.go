@@ -72,15 +72,15 @@ func ofKey(i int, err error) error { return fmt.Errorf("master key %d: %w", i+1,
 // maxParallelKeys is how many master keys encrypt a data key at the same time.
 const maxParallelKeys = 16
 
-// inParallel calls f for 0 to n-1, at the same time, each on a goroutine of its
-// own. The first error of f cancels the ctx of the others; all have ended when it
+// inParallel calls f for 0 to n-1, each on a goroutine of its own, up to limit at the
+// same time. The first error of f cancels the ctx of the others; all have ended when it
 // returns. If ctx is done, the error is f's if that wraps ctx's, else ctx's. If f
 // panics or ends its goroutine, inParallel does the same.
-func inParallel(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
+func inParallel(ctx context.Context, n, limit int, f func(ctx context.Context, i int) error) error {
 	all, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	calls := make([]parallelCall, n)
-	slots := make(chan struct{}, maxParallelKeys)
+	slots := make(chan struct{}, limit)
 	var wg sync.WaitGroup
 	for i := range calls {
 		slots <- struct{}{}
