@@ -106,12 +106,12 @@ func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyP
 	// Copies: what managers and providers do to them changes nothing here.
 	switch {
 	case isRaw(p):
-	case len(h.EncryptedDataKeys) <= manyDataKeys:
-		req.EncryptedDataKeys = provider.CloneDataKeys(h.EncryptedDataKeys)
-	default:
+	case len(h.EncryptedDataKeys) > provider.ManyDataKeys:
 		h.EncryptedDataKeys = nil // openHeader reads them again
+	case !isCache(p):
+		req.EncryptedDataKeys = provider.CloneDataKeys(h.EncryptedDataKeys)
 	}
-	if !isRaw(p) && isManager(p) { // the default manager changes nothing, and gives providers copies
+	if isManager(p) && !isCache(p) { // the default manager changes nothing, and gives providers copies
 		req.EncryptionContext = maps.Clone(req.EncryptionContext)
 		req.ReproducedContext = maps.Clone(req.ReproducedContext)
 	}
@@ -129,11 +129,6 @@ func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyP
 	}
 	return m, err
 }
-
-// manyDataKeys is the largest number of encrypted data keys that are there twice
-// while the manager is asked. A hostile header has tens of thousands, each of
-// which takes ten times as much memory as in the message.
-const manyDataKeys = 256
 
 // checkFrameLength checks the header's frame length, 0 if the body is unframed.
 func checkFrameLength(length, limit int64) error {
@@ -200,7 +195,9 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 		h.EncryptedDataKeys = again.EncryptedDataKeys
 	}
 	h.EncryptionContext = materials.EncryptionContext
-	h.OpenedBy = entryOf(h, materials.OpenedBy)
+	if materials.OpenedBy != nil {
+		h.OpenedBy = provider.Find(h.EncryptedDataKeys, materials.OpenedBy)
+	}
 
 	if h.Suite.Signing() && o.Signature != IgnoreSignature {
 		m.digest = h.Suite.SignatureHash().New()
@@ -252,21 +249,6 @@ func (contextError) Error() string {
 }
 
 func (contextError) Unwrap() []error { return []error{ErrAuthentication, ErrEncryptionContext} }
-
-// entryOf returns the encrypted data key of h that a manager says opened the
-// message, or nil if there is no such one.
-func entryOf(h *format.Header, said *keyprovider.EncryptedDataKey) *format.EncryptedDataKey {
-	if said == nil {
-		return nil
-	}
-	for i := range h.EncryptedDataKeys {
-		edk := &h.EncryptedDataKeys[i]
-		if edk.ProviderID == said.ProviderID && bytes.Equal(edk.ProviderInfo, said.ProviderInfo) && bytes.Equal(edk.Ciphertext, said.Ciphertext) {
-			return edk
-		}
-	}
-	return nil
-}
 
 // checkDecryptionMaterials checks what the header's verification is about to
 // rely on, whatever manager made it: also that every pair of the materials'

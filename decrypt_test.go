@@ -571,12 +571,14 @@ func TestARequestThatAManagerChangesDoesNotChangeWhatIsAuthentic(t *testing.T) {
 	} {
 		// Afterwards the materials, which share the request's map, have the pair.
 		m := &meddler{inner: rawAES(t), afterDecrypt: change}
-		for _, opts := range []*esdk.DecryptOptions{nil, {EncryptionContext: map[string]string{"role": "admin"}}} {
-			_, h, err := esdk.Decrypt(bg, message, m, opts)
-			require.ErrorIs(t, err, esdk.ErrEncryptionContext, name)
-			require.Nil(t, h, name)
-			_, err = esdk.NewDecryptReader(bg, bytes.NewReader(message), m, opts)
-			require.ErrorIs(t, err, esdk.ErrEncryptionContext, name)
+		for _, p := range []keyprovider.MasterKeyProvider{m, newCache(t, m)} {
+			for _, opts := range []*esdk.DecryptOptions{nil, {EncryptionContext: map[string]string{"role": "admin"}}} {
+				_, h, err := esdk.Decrypt(bg, message, p, opts)
+				require.ErrorIs(t, err, esdk.ErrEncryptionContext, name)
+				require.Nil(t, h, name)
+				_, err = esdk.NewDecryptReader(bg, bytes.NewReader(message), p, opts)
+				require.ErrorIs(t, err, esdk.ErrEncryptionContext, name)
+			}
 		}
 	}
 
@@ -587,11 +589,17 @@ func TestARequestThatAManagerChangesDoesNotChangeWhatIsAuthentic(t *testing.T) {
 		}
 		clear(r.EncryptedDataKeys)
 	}}
-	_, h, err := esdk.Decrypt(bg, message, m, nil)
-	require.NoError(t, err)
 	want, err := format.ReadHeader(bytes.NewReader(message), 0)
 	require.NoError(t, err)
-	require.Equal(t, want.EncryptedDataKeys, h.EncryptedDataKeys)
+	c := newCache(t, m)
+	for _, p := range []keyprovider.MasterKeyProvider{m, c, c} {
+		_, h, err := esdk.Decrypt(bg, message, p, nil)
+		require.NoError(t, err)
+		require.Equal(t, want.EncryptedDataKeys, h.EncryptedDataKeys)
+		clear(h.EncryptedDataKeys[0].Ciphertext) // the caller's
+		clear(h.EncryptionContext)
+	}
+	require.EqualValues(t, 1, c.Stats().Misses)
 }
 
 // A context that differs from the message's is not reported as a wrong key

@@ -377,6 +377,29 @@ func TestManagersAndKeysGetCopies(t *testing.T) {
 	require.Equal(t, map[string]string{"a": "1"}, ec)
 	require.Equal(t, []string{"a"}, required)
 
+	// Under a Cache too, which returns copies: nobody has what Encrypt checks and uses.
+	c := newCache(t, m)
+	for range 2 { // the first message has the manager's materials, the second the cache's
+		var entries []keyprovider.EncryptedDataKey
+		message, h, err := esdk.Encrypt(bg, []byte("x"), c, &esdk.EncryptOptions{EncryptionContext: ec, RequiredContextKeys: required})
+		require.NoError(t, err)
+		entries = append(entries, h.EncryptedDataKeys...)
+		clear(kept.EncryptionContext)
+		kept.SigningKey.D.SetInt64(1)
+		for i := range kept.EncryptedDataKeys {
+			clear(kept.EncryptedDataKeys[i].Ciphertext)
+		}
+		require.Equal(t, "1", h.EncryptionContext["a"])
+		require.Equal(t, entries, h.EncryptedDataKeys)
+		require.NotEqual(t, make([]byte, 48), h.EncryptedDataKeys[0].Ciphertext)
+		clear(h.EncryptedDataKeys[0].Ciphertext)
+		clear(h.EncryptionContext)
+		require.Equal(t, map[string]string{"a": "1"}, ec)
+		_, _, err = esdk.Decrypt(bg, message, rawAES(t), &esdk.DecryptOptions{EncryptionContext: ec})
+		require.NoError(t, err)
+	}
+	require.EqualValues(t, 1, c.Stats().Misses)
+
 	// A manager that forgets what the caller demands.
 	opts := &esdk.DecryptOptions{EncryptionContext: map[string]string{"demanded": "yes"}}
 	_, _, err = esdk.Decrypt(bg, message, &forgetful{inner: rawAES(t)}, opts)
@@ -586,17 +609,19 @@ func TestARequestThatAManagerChangesDoesNotChangeTheCall(t *testing.T) {
 		c := &esdk.Client{MaxEncryptedDataKeys: 2}
 		o := opts()
 		o.Suite = test.suite
-		message, h, err := c.Encrypt(bg, []byte("x"), m, o)
-		require.Error(t, err, name)
-		require.Nil(t, message, name)
-		require.Nil(t, h, name)
-		if test.is != nil {
-			require.ErrorIs(t, err, test.is, name)
+		for _, p := range []keyprovider.MasterKeyProvider{m, newCache(t, m)} {
+			message, h, err := c.Encrypt(bg, []byte("x"), p, o)
+			require.Error(t, err, name)
+			require.Nil(t, message, name)
+			require.Nil(t, h, name)
+			if test.is != nil {
+				require.ErrorIs(t, err, test.is, name)
+			}
+			require.Equal(t, map[string]string{"tenant": "42", "user": "7"}, ec, name)
+			require.Equal(t, []string{"tenant"}, o.RequiredContextKeys, name)
+			_, err = c.NewEncryptReader(bg, strings.NewReader("x"), p, o)
+			require.Error(t, err, name)
 		}
-		require.Equal(t, map[string]string{"tenant": "42", "user": "7"}, ec, name)
-		require.Equal(t, []string{"tenant"}, o.RequiredContextKeys, name)
-		_, err = c.NewEncryptReader(bg, strings.NewReader("x"), m, o)
-		require.Error(t, err, name)
 	}
 
 	// Adding is what managers are for.

@@ -135,6 +135,14 @@ func isRaw(p keyprovider.MasterKeyProvider) bool {
 	return false
 }
 
+// isCache reports whether p is a Cache, and not a type that embeds one. A Cache
+// returns copies, of which only the keys of the signature are shared, and gives copies
+// to what is under it.
+func isCache(p keyprovider.MasterKeyProvider) bool {
+	_, ok := p.(*keyprovider.Cache)
+	return ok
+}
+
 // ownEncryption returns a copy of what p's manager returned: what is checked and
 // used then stays as it is. The default manager keeps nothing but what providers
 // gave it, which is the data key.
@@ -146,12 +154,17 @@ func ownEncryption(p keyprovider.MasterKeyProvider, m *keyprovider.EncryptionMat
 	if isRaw(p) {
 		return own
 	}
+	if isManager(p) {
+		own.SigningKey = provider.CloneSigningKey(m.SigningKey)
+	}
+	if isCache(p) {
+		return own
+	}
 	own.DataKey = bytes.Clone(m.DataKey)
 	if isManager(p) {
 		own.EncryptionContext = maps.Clone(own.EncryptionContext)
 		own.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
 		own.EncryptedDataKeys = provider.CloneDataKeys(m.EncryptedDataKeys)
-		own.SigningKey = provider.CloneSigningKey(m.SigningKey)
 	}
 	return own
 }
@@ -165,11 +178,16 @@ func ownDecryption(p keyprovider.MasterKeyProvider, m *keyprovider.DecryptionMat
 	if isRaw(p) {
 		return own
 	}
+	if isManager(p) {
+		own.VerificationKey = provider.CloneVerificationKey(m.VerificationKey)
+	}
+	if isCache(p) {
+		return own
+	}
 	own.DataKey = bytes.Clone(m.DataKey)
 	if isManager(p) {
 		own.EncryptionContext = maps.Clone(own.EncryptionContext)
 		own.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
-		own.VerificationKey = provider.CloneVerificationKey(m.VerificationKey)
 	}
 	return own
 }

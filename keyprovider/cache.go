@@ -209,7 +209,7 @@ func (c Cache) EncryptionMaterials(ctx context.Context, req *EncryptionRequest) 
 				call.discard()
 				return nil, err
 			} else if done {
-				return call.materials, nil
+				return call.result(), nil
 			}
 		}
 	}
@@ -233,7 +233,7 @@ func (c Cache) DecryptionMaterials(ctx context.Context, req *DecryptionRequest) 
 				call.discard()
 				return nil, err
 			} else if done {
-				return call.materials, nil
+				return call.result(), nil
 			}
 		}
 	}
@@ -281,18 +281,36 @@ func (c *caching) get(ctx context.Context, key cache.Key, call cache.Request) (b
 	return outcome != cache.Alone, err
 }
 
-// encryptionMaterials asks the manager under the cache.
+// encryptionMaterials asks the manager under the cache. It returns a copy, so that
+// package esdk need not make one of what a Cache returns.
 func (c *caching) encryptionMaterials(ctx context.Context, req *EncryptionRequest) (*EncryptionMaterials, error) {
 	c.inFlight.Add(1)
 	defer c.inFlight.Add(-1)
-	return encryptionMaterials(ctx, c.inner, req)
+	m, err := encryptionMaterials(ctx, c.inner, req)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(m.DataKey)
+	own := m.clone()
+	return &own, nil
 }
 
-// decryptionMaterials asks the manager under the cache.
+// decryptionMaterials does the same for decryption. The encrypted data keys that it
+// gives to the manager are copies, too.
 func (c *caching) decryptionMaterials(ctx context.Context, req *DecryptionRequest) (*DecryptionMaterials, error) {
 	c.inFlight.Add(1)
 	defer c.inFlight.Add(-1)
-	return decryptionMaterials(ctx, c.inner, req)
+	lent := *req
+	if len(req.EncryptedDataKeys) <= provider.ManyDataKeys { // else package esdk reads its own again
+		lent.EncryptedDataKeys = provider.CloneDataKeys(req.EncryptedDataKeys)
+	}
+	m, err := decryptionMaterials(ctx, c.inner, &lent)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(m.DataKey)
+	own := m.clone()
+	return &own, nil
 }
 
 // Purge removes all entries of the cache's partition and clears their data keys.

@@ -18,7 +18,9 @@ import (
 type encryptionCall struct {
 	cache     *caching
 	req       *EncryptionRequest
-	materials *EncryptionMaterials // the result
+	materials EncryptionMaterials // the result
+	taken     bool                // the materials are the entry's but for the data key
+	dataKey   [32]byte            // if they are
 }
 
 // Load asks the manager under the cache. What others can use as well is copied.
@@ -29,7 +31,7 @@ func (c *encryptionCall) Load(ctx context.Context) (cache.Value, error) {
 		return nil, err
 	}
 	c.discard()
-	c.materials = m
+	c.materials = *m
 	_, public := m.EncryptionContext[format.PublicKeyField]
 	if m.Suite.KDF() == 0 || checkDataKey(&DataKey{Plaintext: m.DataKey}, m.Suite, nil) != nil || len(m.EncryptedDataKeys) == 0 ||
 		slices.ContainsFunc(m.EncryptedDataKeys, func(edk EncryptedDataKey) bool { return len(edk.Ciphertext) == 0 }) ||
@@ -41,22 +43,44 @@ func (c *encryptionCall) Load(ctx context.Context) (cache.Value, error) {
 	return kept, nil
 }
 
-// Take copies cached materials, if they fit the request.
+// Take takes cached materials, if they fit the request. It copies what changes when
+// the entry leaves; what nobody changes can wait for result.
 func (c *encryptionCall) Take(v cache.Value) bool {
 	cached, ok := v.(*cachedEncryption)
 	if !ok || !cached.fit(c.req) {
 		return false
 	}
-	m := cached.clone()
-	c.materials = &m
+	c.materials, c.taken = cached.EncryptionMaterials, true
+	c.materials.DataKey = append(c.dataKey[:0], cached.DataKey...)
 	return true
 }
 
 // discard clears the copy that Take took and that nobody will use.
 func (c *encryptionCall) discard() {
-	if c.materials != nil {
-		clear(c.materials.DataKey)
+	clear(c.dataKey[:])
+	c.taken = false
+}
+
+// result returns the materials, which share nothing with the entry but the signing
+// key. As from the default manager, the encryption context is the request's map if it
+// has no further pairs.
+func (c *encryptionCall) result() *EncryptionMaterials {
+	m := &c.materials
+	if c.taken {
+		m.EncryptionContext = sameOrClone(m.EncryptionContext, c.req.EncryptionContext)
+		m.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
+		m.EncryptedDataKeys = provider.CloneDataKeys(m.EncryptedDataKeys)
 	}
+	return m
+}
+
+// sameOrClone returns the request's encryption context if it equals that of an entry,
+// and else a copy of the entry's.
+func sameOrClone(cached, requested map[string]string) map[string]string {
+	if requested != nil && maps.Equal(cached, requested) {
+		return requested
+	}
+	return maps.Clone(cached)
 }
 
 // What names the data key in errors.
@@ -95,7 +119,9 @@ func (m *EncryptionMaterials) fit(req *EncryptionRequest) bool {
 type decryptionCall struct {
 	cache     *caching
 	req       *DecryptionRequest
-	materials *DecryptionMaterials // the result
+	materials DecryptionMaterials // the result
+	taken     bool                // the materials are the entry's but for the data key
+	dataKey   [32]byte            // if they are
 }
 
 // Load asks the manager under the cache. What others can use as well is copied.
@@ -106,7 +132,7 @@ func (c *decryptionCall) Load(ctx context.Context) (cache.Value, error) {
 		return nil, err
 	}
 	c.discard()
-	c.materials = m
+	c.materials = *m
 	if m.Suite.KDF() == 0 || checkDataKey(&DataKey{Plaintext: m.DataKey}, m.Suite, nil) != nil ||
 		(m.VerificationKey != nil) != m.Suite.Signing() || !m.fit(c.req) {
 		return nil, nil // no key derivation, or Decrypt is about to refuse them
@@ -116,22 +142,37 @@ func (c *decryptionCall) Load(ctx context.Context) (cache.Value, error) {
 	return kept, nil
 }
 
-// Take copies cached materials, if they fit the request.
+// Take takes cached materials, if they fit the request, as that of an encryptionCall
+// does.
 func (c *decryptionCall) Take(v cache.Value) bool {
 	cached, ok := v.(*cachedDecryption)
 	if !ok || !cached.fit(c.req) {
 		return false
 	}
-	m := cached.clone()
-	c.materials = &m
+	c.materials, c.taken = cached.DecryptionMaterials, true
+	c.materials.DataKey = append(c.dataKey[:0], cached.DataKey...)
 	return true
 }
 
 // discard clears the copy that Take took and that nobody will use.
 func (c *decryptionCall) discard() {
-	if c.materials != nil {
-		clear(c.materials.DataKey)
+	clear(c.dataKey[:])
+	c.taken = false
+}
+
+// result returns the materials, which share nothing with the entry but the
+// verification key. The encryption context is the request's map if it is that of the
+// message, and so is the entry that held the data key.
+func (c *decryptionCall) result() *DecryptionMaterials {
+	m := &c.materials
+	if c.taken {
+		m.EncryptionContext = sameOrClone(m.EncryptionContext, c.req.EncryptionContext)
+		m.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
+		if m.OpenedBy != nil {
+			m.OpenedBy = provider.Find(c.req.EncryptedDataKeys, m.OpenedBy)
+		}
 	}
+	return m
 }
 
 // What names the data key in errors, by its wrapped forms.

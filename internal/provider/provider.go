@@ -10,6 +10,7 @@
 package provider
 
 import (
+	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -69,6 +70,22 @@ func CloneDataKeys(edks []format.EncryptedDataKey) []format.EncryptedDataKey {
 		edks[i].ProviderInfo, edks[i].Ciphertext = copied(edks[i].ProviderInfo), copied(edks[i].Ciphertext)
 	}
 	return edks
+}
+
+// ManyDataKeys is the largest number of encrypted data keys that are there twice
+// while a manager is asked. A hostile header has tens of thousands, each of which
+// takes ten times as much memory as in the message.
+const ManyDataKeys = 256
+
+// Find returns the first of the encrypted data keys that equals edk, or nil.
+func Find(edks []format.EncryptedDataKey, edk *format.EncryptedDataKey) *format.EncryptedDataKey {
+	for i := range edks {
+		e := &edks[i]
+		if e.ProviderID == edk.ProviderID && bytes.Equal(e.ProviderInfo, edk.ProviderInfo) && bytes.Equal(e.Ciphertext, edk.Ciphertext) {
+			return e
+		}
+	}
+	return nil
 }
 
 // IsNil reports whether an interface holds nothing to call a method on: nil,
