@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -106,18 +107,35 @@ func BenchmarkCacheHit(b *testing.B) {
 	}
 }
 
-// BenchmarkCacheHitParallel is hits on one entry from all cores.
-func BenchmarkCacheHitParallel(b *testing.B) {
-	c := newCache(b, newAES(b, "key", 32), keyprovider.CacheOptions{MaxAge: 100 * time.Hour})
-	req := &keyprovider.EncryptionRequest{EncryptionContext: context1("42")}
-	_, err := c.EncryptionMaterials(bg, req)
-	require.NoError(b, err)
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if _, err := c.EncryptionMaterials(bg, req); err != nil {
-				b.Error(err)
-			}
+// BenchmarkCacheHits is hits by several goroutines at once, each on entries of its
+// choice. The time is that of one hit. With more cores it should fall:
+//
+//	go test -run '^$' -bench CacheHits -cpu 1,2 ./keyprovider
+func BenchmarkCacheHits(b *testing.B) {
+	for _, entries := range []int{1, 1000, 100_000} {
+		c := newCache(b, newAES(b, "key", 32), keyprovider.CacheOptions{MaxAge: 100 * time.Hour, MaxEntries: entries})
+		requests := make([]*keyprovider.EncryptionRequest, entries)
+		for i := range requests {
+			requests[i] = &keyprovider.EncryptionRequest{Suite: suite.AES256GCMHKDFSHA512CommitKey, EncryptionContext: context1(fmt.Sprint(i))}
+			_, err := c.EncryptionMaterials(bg, requests[i])
+			require.NoError(b, err)
 		}
-	})
+		for _, goroutines := range []int{1, 8, 64} {
+			b.Run(fmt.Sprintf("entries=%d/goroutines=%d", entries, goroutines), func(b *testing.B) {
+				b.ReportAllocs()
+				var wg sync.WaitGroup
+				for g := range goroutines {
+					wg.Go(func() {
+						for i := g; i < b.N; i += goroutines {
+							if _, err := c.EncryptionMaterials(bg, requests[i*7919%entries]); err != nil {
+								b.Error(err)
+							}
+						}
+					})
+				}
+				wg.Wait()
+			})
+		}
+		require.EqualValues(b, entries, c.Stats().Misses)
+	}
 }

@@ -57,7 +57,7 @@ func (c *encryptionCall) Take(v cache.Value) bool {
 
 // discard clears the copy that Take took and that nobody will use.
 func (c *encryptionCall) discard() {
-	clear(c.dataKey[:])
+	clear(c.materials.DataKey)
 	c.taken = false
 }
 
@@ -156,7 +156,7 @@ func (c *decryptionCall) Take(v cache.Value) bool {
 
 // discard clears the copy that Take took and that nobody will use.
 func (c *decryptionCall) discard() {
-	clear(c.dataKey[:])
+	clear(c.materials.DataKey)
 	c.taken = false
 }
 

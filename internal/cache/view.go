@@ -183,14 +183,13 @@ type step struct {
 
 // next returns what the request does next.
 func (v *View) next(k Key, r Request, is *inside, join bool) step {
-	s := v.store
+	s, now := v.store, time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f := s.flights[k.ID]
 	if f != nil && (!is.known || is.calls.of(f)) {
 		return step{}
 	}
-	now := time.Now()
 	e := s.find(k.ID, now)
 	if e != nil {
 		if used, b, fits := v.fits(e, k.Cost, now); fits {
