@@ -65,5 +65,11 @@ func TestMessageIsTheLibrarys(t *testing.T) {
 		again, err := m.Encrypt(plaintext)
 		require.NoError(t, err)
 		require.InDelta(t, len(message), len(again), 6) // signatures vary
+		got, err = m.DecryptCached()
+		require.NoError(t, err)
+		require.Equal(t, plaintext, got)
+		again, err = m.EncryptCached(plaintext)
+		require.NoError(t, err)
+		require.InDelta(t, len(message), len(again), 6)
 	}
 }

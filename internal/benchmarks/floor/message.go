@@ -28,6 +28,7 @@ type Message struct {
 	id                  []byte // what follows are parts of message
 	commitKey           []byte
 	wrapIV, wrapped     []byte
+	dataKey             []byte // what is wrapped
 	context             []byte // what the data key is wrapped with
 	frame               []byte
 	publicKey           string
@@ -65,6 +66,9 @@ func NewMessage(wrappingKey, message []byte) (*Message, error) {
 	edk := h.EncryptedDataKeys[0]
 	m.wrapIV, m.wrapped = edk.ProviderInfo[len(edk.ProviderInfo)-ivSize:], edk.Ciphertext
 	if m.context, err = format.AppendEncryptionContext(nil, h.EncryptionContext); err != nil {
+		return nil, err
+	}
+	if m.dataKey, err = m.wrap.Open(nil, m.wrapIV, m.wrapped, m.context); err != nil {
 		return nil, err
 	}
 	m.publicKey = h.EncryptionContext[format.PublicKeyField]
@@ -112,13 +116,25 @@ var zeroIV [ivSize]byte
 // Encrypt does the cryptography of a new message like m and returns the bytes
 // of it: what else stands in messages is m's, so that it cannot be read.
 func (m *Message) Encrypt(plaintext []byte) ([]byte, error) {
+	dataKey, iv := make([]byte, 32), make([]byte, ivSize)
+	rand.Read(dataKey)
+	rand.Read(iv)
+	m.wrap.Seal(nil, iv, dataKey, m.context)
+	return m.encrypt(dataKey, plaintext)
+}
+
+// EncryptCached is Encrypt with a data key that is at hand, as in a cache. It is meant
+// for suites that do not sign: a cache has the signing key, too.
+func (m *Message) EncryptCached(plaintext []byte) ([]byte, error) {
+	return m.encrypt(m.dataKey, plaintext)
+}
+
+func (m *Message) encrypt(dataKey, plaintext []byte) ([]byte, error) {
 	if len(plaintext) != m.plaintextLength {
 		return nil, errors.New("floor: a plaintext of another length")
 	}
-	dataKey, id, iv := make([]byte, 32), make([]byte, len(m.id)), make([]byte, ivSize)
-	rand.Read(dataKey)
+	id := make([]byte, len(m.id))
 	rand.Read(id)
-	rand.Read(iv)
 	var signingKey *ecdsa.PrivateKey
 	if m.signed {
 		var err error
@@ -126,7 +142,6 @@ func (m *Message) Encrypt(plaintext []byte) ([]byte, error) {
 			return nil, err
 		}
 	}
-	m.wrap.Seal(nil, iv, dataKey, m.context)
 	aead, _, err := m.derive(dataKey, id)
 	if err != nil {
 		return nil, err
@@ -153,6 +168,13 @@ func (m *Message) Decrypt() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return m.decrypt(dataKey)
+}
+
+// DecryptCached is Decrypt with a data key that is at hand, as in a cache.
+func (m *Message) DecryptCached() ([]byte, error) { return m.decrypt(m.dataKey) }
+
+func (m *Message) decrypt(dataKey []byte) ([]byte, error) {
 	aead, commitKey, err := m.derive(dataKey, m.id)
 	if err != nil {
 		return nil, err

@@ -65,12 +65,20 @@ const (
 	Unsigned = suite.AES256GCMHKDFSHA512CommitKey
 )
 
+// RawAES is Key as a raw AES key of this module.
+func RawAES() (*keyprovider.RawAES, error) { return keyprovider.NewRawAES("benchmarks", "key", Key) }
+
 // Esdk is this module under a raw AES key. workers is Client.Concurrency.
 func Esdk(id suite.ID, frameLength, workers int) (*Peer, error) {
-	p, err := keyprovider.NewRawAES("benchmarks", "key", Key)
+	p, err := RawAES()
 	if err != nil {
 		return nil, err
 	}
+	return EsdkUnder(p, id, frameLength, workers), nil
+}
+
+// EsdkUnder is this module under the keys of p.
+func EsdkUnder(p keyprovider.MasterKeyProvider, id suite.ID, frameLength, workers int) *Peer {
 	c := &esdk.Client{Concurrency: workers}
 	ctx, opts := context.Background(), &esdk.EncryptOptions{Suite: id, FrameLength: int64(frameLength)}
 	return &Peer{
@@ -93,5 +101,5 @@ func Esdk(id suite.ID, frameLength, workers int) (*Peer, error) {
 		DecryptReaderAt: func(r io.ReaderAt, size int64) (io.ReaderAt, error) {
 			return c.NewDecryptReaderAt(ctx, r, size, p, &esdk.DecryptOptions{Signature: esdk.IgnoreSignature})
 		},
-	}, nil
+	}
 }

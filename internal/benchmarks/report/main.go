@@ -31,6 +31,7 @@ var parts = []part{
 	{"streaming-peers", streamingPeers},
 	{"official", officialSDK},
 	{"small", smallMessages},
+	{"small-two-cores", smallTwoCores},
 	{"calls", calls},
 	{"ranges", ranges},
 	{"frames", overFrameLength},
