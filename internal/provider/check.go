@@ -48,9 +48,6 @@ func CheckSigningKey(manager any, key *ecdsa.PrivateKey) error {
 	return nil
 }
 
-// keyproviderPath is the import path of package keyprovider.
-var keyproviderPath = strings.Replace(reflect.TypeFor[Redacted]().PkgPath(), "internal/provider", "keyprovider", 1)
-
 // Ours reports whether v's type is one of package keyprovider, which changes no
 // request and keeps no materials. A user's type that embeds one is not.
 func Ours(v any) bool {
@@ -58,7 +55,12 @@ func Ours(v any) bool {
 	for t != nil && t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
-	return t != nil && t.PkgPath() == keyproviderPath
+	if t == nil {
+		return false
+	}
+	module := strings.TrimSuffix(reflect.TypeFor[Redacted]().PkgPath(), "internal/provider")
+	path, ok := strings.CutPrefix(t.PkgPath(), module)
+	return ok && path == "keyprovider"
 }
 
 // CloneSigningKey returns a deep copy, which may be nil or incomplete as key is.
