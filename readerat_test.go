@@ -279,8 +279,8 @@ func TestVerifyingReadsTheMessageOnce(t *testing.T) {
 	}
 }
 
-// Small reads in a row read each frame once, also of several goroutines, each of
-// which has its own place.
+// Small reads in a row read each frame once, and so do those of several callers who
+// have each their own place.
 func TestSmallReadsOpenAFrameOnce(t *testing.T) {
 	const frames, frameLength, step = 8, 100, 7
 	plaintext := text(frames * frameLength * 4)
@@ -299,6 +299,25 @@ func TestSmallReadsOpenAFrameOnce(t *testing.T) {
 		requireRange(t, d, plaintext, off, 1)
 	}
 	require.LessOrEqual(t, len(source.calls), frames)
+
+	// A call during another leaves a frame of its own.
+	inside := func() {}
+	d, err = esdk.NewDecryptReaderAt(bg, readerAtFunc(func(p []byte, off int64) (int, error) {
+		inside()
+		return source.ReadAt(p, off)
+	}), int64(len(message)), rawAES(t), nil)
+	require.NoError(t, err)
+	inside = func() {
+		inside = func() {}
+		requireRange(t, d, plaintext, 10*frameLength, step)
+	}
+	requireRange(t, d, plaintext, 2*frameLength, step)
+	source.take()
+	for i := range frameLength / step {
+		requireRange(t, d, plaintext, 10*frameLength+i*step, step)
+		requireRange(t, d, plaintext, 2*frameLength+i*step, step)
+	}
+	require.Empty(t, source.calls)
 }
 
 // Hostile and careless sources give errors that say what happened. What stands
@@ -548,31 +567,45 @@ func TestContextEndsTheOpening(t *testing.T) {
 	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384, text(9<<20), esdk.EncryptOptions{})
 	for workers := 1; workers <= 2; workers++ {
 		c := &esdk.Client{Concurrency: workers}
-		for after := 1; ; after++ {
-			ctx, cancel := context.WithCancelCause(bg)
-			calls := 0
-			d, err := c.NewDecryptReaderAt(ctx, readerAtFunc(func(p []byte, off int64) (int, error) {
+		// open cancels ctx in the call of that number, and returns how many there were.
+		open := func(after int) (d *esdk.DecryptReaderAt, calls int, err error) {
+			ctx, cancel := context.WithCancel(bg)
+			defer cancel()
+			d, err = c.NewDecryptReaderAt(ctx, readerAtFunc(func(p []byte, off int64) (int, error) {
 				if calls++; calls == after {
-					cancel(errBroken)
+					cancel()
 				}
 				return bytes.NewReader(message).ReadAt(p, off)
 			}), int64(len(message)), rawAES(t), nil)
-			if calls < after { // it was not cancelled
-				require.NoError(t, err)
-				require.Greater(t, after, 5)
-				cancel(nil)
-				_, err = d.ReadAt(make([]byte, 10), 5000)
-				require.NoError(t, err)
-				break
-			}
-			if err == nil { // cancelled in the last call
-				require.NotNil(t, d)
-				continue
-			}
+			return d, calls, err
+		}
+		_, all, err := open(0)
+		require.NoError(t, err)
+		require.Greater(t, all, 4)
+		for after := 1; after < all; after++ {
+			_, calls, err := open(after)
 			require.ErrorIs(t, err, context.Canceled)
 			require.Equal(t, after, calls)
 		}
+		d, _, err := open(all)
+		require.NoError(t, err)
+		_, err = d.ReadAt(make([]byte, 10), 5000)
+		require.NoError(t, err)
 	}
+}
+
+// It ends it, too, if it is done when the provider has answered.
+func TestContextEndsTheOpeningAfterTheProvider(t *testing.T) {
+	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, text(10_000), esdk.EncryptOptions{})
+	ctx, cancel := context.WithCancel(bg)
+	m := &manager{inner: rawAES(t), decrypt: func(m *keyprovider.DecryptionMaterials) *keyprovider.DecryptionMaterials {
+		cancel()
+		return m
+	}}
+	source := &counted{r: bytes.NewReader(message)}
+	_, err := esdk.NewDecryptReaderAt(ctx, source, int64(len(message)), m, nil)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Len(t, source.calls, 1)
 }
 
 // Options and settings hold as they do for a DecryptReader.
