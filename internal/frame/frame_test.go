@@ -5,6 +5,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/sha512"
+	"encoding/binary"
 	"fmt"
 	"hash"
 	"io"
@@ -183,14 +184,15 @@ func TestNothingAfterABadFrameStays(t *testing.T) {
 	}
 }
 
-// slow is an AEAD that keeps the one frame that fails back until others are
-// done, and knows how many were at work at once.
+// slow is an AEAD that keeps the one frame that fails back until later ones are
+// done, and these until that one has come. It knows how many were at work at once.
 type slow struct {
 	cipher.AEAD
-	wait    chan struct{} // closed when enough others were opened
+	bad     uint32        // sequence number of the frame that fails
+	came    chan struct{} // closed when that one is to be opened
+	wait    chan struct{} // closed when enough later ones were opened
 	others  atomic.Int64
 	enough  int64
-	isBad   func(ciphertext []byte) bool
 	mu      sync.Mutex
 	working int
 	most    int
@@ -212,13 +214,18 @@ func (s *slow) leave() {
 func (s *slow) Open(dst, nonce, ciphertext, aad []byte) ([]byte, error) {
 	s.enter()
 	defer s.leave()
-	if s.isBad(ciphertext) {
+	switch sequence := binary.BigEndian.Uint32(aad[len(aad)-12:]); {
+	case sequence == s.bad:
+		close(s.came)
 		select {
 		case <-s.wait:
 		case <-time.After(10 * time.Second): // the test fails then
 		}
-	} else if s.others.Add(1) == s.enough {
-		close(s.wait)
+	case sequence > s.bad:
+		<-s.came
+		if s.others.Add(1) == s.enough {
+			close(s.wait)
+		}
 	}
 	return s.AEAD.Open(dst, nonce, ciphertext, aad)
 }
@@ -230,11 +237,9 @@ func TestFramesOpenedAheadOfABadOneAreCleared(t *testing.T) {
 	s := NewSealer(config(t, frameLength, 1, nil))
 	body, err := s.Frames(nil, bytes.Repeat([]byte{0xAA}, frames*frameLength))
 	require.NoError(t, err)
-	at := bad*(frameLength+format.FrameOverhead) + 16
-	body[at] ^= 1
+	body[bad*(frameLength+format.FrameOverhead)+16] ^= 1
 	c := config(t, frameLength, 4, nil)
-	aead := &slow{AEAD: c.AEAD, wait: make(chan struct{}), enough: 100,
-		isBad: func(ciphertext []byte) bool { return &ciphertext[0] == &body[at] }}
+	aead := &slow{AEAD: c.AEAD, bad: bad + 1, came: make(chan struct{}), wait: make(chan struct{}), enough: 100}
 	c.AEAD = aead
 	dst := make([]byte, frames*frameLength)
 	out, _, err := NewOpener(c, 0).Frames(dst[:0], body)
