@@ -486,8 +486,8 @@ func otherKeys(t *testing.T, m vectors.Message) (others []otherKey) {
 		add("key", notUnwrapped, func(k *vectors.MasterKey) { k.AES = bytes.Clone(k.AES); k.AES[0] ^= 1 })
 	case k.RSAPrivate != nil:
 		want := notUnwrapped
-		if k.Padding == "pkcs1" {
-			want = anotherKey
+		if k.Padding == "pkcs1" { // what is wrapped may be a number too large for the other key
+			want = func(err error) bool { return anotherKey(err) || notUnwrapped(err) }
 		}
 		add("key", want, func(k *vectors.MasterKey) { k.RSAPrivate, k.RSAPublic = otherRSA(), nil })
 		for _, hash := range []string{"", "sha1", "sha256", "sha384", "sha512"} {
