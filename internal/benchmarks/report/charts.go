@@ -183,6 +183,8 @@ func (c chart) drawLines(area draw.Canvas) error {
 	}
 	if c.bytes {
 		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, byteTicks(c.lines)
+	} else {
+		p.X.Tick.Marker = steps{}
 	}
 	if c.logY {
 		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, decades{}
