@@ -303,8 +303,12 @@ func TestReencryptOfAlteredMessages(t *testing.T) {
 			require.LessOrEqual(t, len(released), 20, where)
 			return err
 		}
-		for i := range message {
-			for _, cut := range turn([]bool{false, true}, m+i) {
+		every := 4 // bytes, of which one is looked at
+		if full() {
+			every = 1
+		}
+		for i := m % every; i < len(message); i += every {
+			for _, cut := range turn([]bool{false, true}, m+i/every) {
 				if cut {
 					require.ErrorIs(t, fails(i, message[:i], fmt.Sprintf("cut to %d bytes", i)), io.ErrUnexpectedEOF)
 					continue
@@ -322,7 +326,9 @@ func TestReencryptOfAlteredMessages(t *testing.T) {
 		var out bytes.Buffer
 		rest, read := message, 0
 		_, err := allowAll.Reencrypt(bg, &out, readerFunc(func(p []byte) (int, error) {
-			decrypted(read, out.Bytes(), fmt.Sprintf("after %d bytes", read))
+			if read%every == 0 {
+				decrypted(read/every, out.Bytes(), fmt.Sprintf("after %d bytes", read))
+			}
 			if len(rest) == 0 {
 				return 0, io.EOF
 			}
