@@ -66,9 +66,9 @@ type DecryptReaderAt struct {
 // short frames; 4 KiB is the default. NewDecryptReaderAt needs memory for two
 // frames: see DecryptOptions.MaxFrameLength.
 //
-// It follows the specification's [decrypt], which knows no random access: a message
-// that it refuses for a frame that is not authentic can be opened, and only the
-// reads of that frame fail.
+// It follows the specification's [decrypt], which has no random access. A message
+// with a frame that is not authentic can still be opened: only reads of that frame
+// fail.
 //
 // [decrypt]: https://github.com/awslabs/aws-encryption-sdk-specification/blob/master/client-apis/decrypt.md
 func NewDecryptReaderAt(ctx context.Context, r io.ReaderAt, size int64, p keyprovider.MasterKeyProvider, opts *DecryptOptions) (*DecryptReaderAt, error) {

@@ -61,8 +61,8 @@
 // # Calls and costs
 //
 // Encryption under n symmetric keys makes n calls: GenerateDataKey for the first key,
-// then Encrypt for the others, all at the same time. Decryption calls Decrypt for one
-// matching encrypted data key of the message after the other, until one succeeds. That
+// then Encrypt for the others, all at the same time. Decryption calls Decrypt for
+// the matching encrypted data keys, one at a time, until one succeeds. That
 // is usually one call, in the Region that comes first in Options.Near, or else that of
 // the message's first key. Set esdk.Client.MaxEncryptedDataKeys for untrusted messages,
 // as each entry can cost a call. Retries are those of the AWS SDK.
@@ -85,14 +85,14 @@
 // returns. When all is well there is one call.
 //
 // After the 30 seconds, one message asks the Region in its usual place, while the
-// others still ask it last. If that fails, the next 30 seconds begin. So an outage costs
-// one message in 30 seconds the Timeout or HedgeAfter, besides those that were under way
-// when it began. If no other key is left, the Region is asked all the same.
+// others still ask it last. If that fails, the next 30 seconds begin. So during an outage
+// one message every 30 seconds waits for Timeout or HedgeAfter, and so do those that
+// were under way when it began. If no other key is left, the Region is asked all the
+// same.
 //
-// A call that was given up also counts as a failure of its Region, if the Region had
-// answered nothing for HedgeAfter, or for a second if that is zero: because another
-// Region answered within HedgeAfter, or because the deadline of the caller's ctx passed.
-// Throttling is no failure: a Region that throttles works, and the others would have to
+// A call is given up when another Region answers within HedgeAfter, or when the deadline
+// of the caller's ctx passes. It counts as a failure of its Region if the Region had
+// answered nothing for HedgeAfter, or for a second if that is zero. Throttling is no failure: a Region that throttles works, and the others would have to
 // carry its load at once. Each provider remembers failures on its own, so give one
 // provider all the keys instead of joining providers with [keyprovider.Multi], which
 // asks them in turn.

@@ -26,8 +26,8 @@
 //
 // It suits services with very many small messages, or with a key for each of
 // many tenants. KMS checks and logs each use of a branch key that the store
-// reads, not each message. For a few messages a second package kms is simpler:
-// there KMS checks and logs every message. A cache over that (keyprovider.NewCache)
+// reads, not each message. If there are only a few messages each second, package kms
+// is simpler: there KMS checks and logs every message. A cache over that (keyprovider.NewCache)
 // also saves calls, but messages then share data keys, and only those with the
 // same encryption context do.
 //
