@@ -62,9 +62,9 @@
 //
 // Encryption under n symmetric keys makes n calls: GenerateDataKey for the first key,
 // then Encrypt for the others, all at the same time. Decryption calls Decrypt for
-// the matching encrypted data keys, one at a time, until one succeeds. That
-// is usually one call, in the Region that comes first in Options.Near, or else that of
-// the message's first key. Set esdk.Client.MaxEncryptedDataKeys for untrusted messages,
+// the matching encrypted data keys, one at a time, until one succeeds. That is usually
+// one call, in the Region that comes first in Options.Near, or else that of the
+// message's first key. Set esdk.Client.MaxEncryptedDataKeys for untrusted messages,
 // as each entry can cost a call. Retries are those of the AWS SDK.
 //
 // # Outages
@@ -92,10 +92,12 @@
 //
 // A call is given up when another Region answers within HedgeAfter, or when the deadline
 // of the caller's ctx passes. It counts as a failure of its Region if the Region had
-// answered nothing for HedgeAfter, or for a second if that is zero. Throttling is no failure: a Region that throttles works, and the others would have to
-// carry its load at once. Each provider remembers failures on its own, so give one
-// provider all the keys instead of joining providers with [keyprovider.Multi], which
-// asks them in turn.
+// answered nothing for HedgeAfter, or for a second if that is zero. Throttling is no
+// failure: a Region that throttles works, and the others would have to carry its load at
+// once.
+//
+// Each provider remembers failures on its own. Give one provider all the keys instead of
+// joining providers with [keyprovider.Multi], which asks them in turn.
 //
 // What a program needs to go on without a Region:
 //

@@ -54,6 +54,7 @@ func run(ctx context.Context, stdout io.Writer) error {
 	if err != nil {
 		return err
 	}
+	fmt.Fprintln(stdout, "One record of this stream is damaged on purpose.")
 	return printEvents(ctx, stdout, d, stream)
 }
 

@@ -21,7 +21,7 @@ import (
 func TestRunPrintsEventsAndReportsTheBadRecord(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, run(t.Context(), &out))
-	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")[1:] // behind what the stream is
 	require.Len(t, lines, 4, out.String())
 	require.Equal(t, "2026-11-23 10:00:00.1+00 alice: CONNECT ", lines[0])
 	require.Equal(t, "2026-11-23 10:00:01.2+00 alice: SELECT select * from orders", lines[1])

@@ -85,9 +85,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	fmt.Fprintf(stdout, `serving %[2]s on %[1]s/ until it is interrupted
 
 upload      curl -T photo.png %[1]s/files/
-download    curl -O %[1]s/files/photo.png
-a range     curl -r 100-199 %[1]s/files/photo.png
-as a stream curl -O %[1]s/streams/photo.png
+download    curl -f -o copy.png %[1]s/files/photo.png
+a range     curl -f -r 100-199 -o part %[1]s/files/photo.png
+as a stream curl -f -o copy.png %[1]s/streams/photo.png
 look at     %[1]s/
 `, url, dir)
 	return serve(ctx, listener, &server{root: root, provider: p, log: log.New(stderr, "", log.LstdFlags)})

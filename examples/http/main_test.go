@@ -339,7 +339,7 @@ func TestRun(t *testing.T) {
 		require.NoError(t, err)
 		url := regexp.MustCompile(`http://127.0.0.1:\d+`).FindString(string(b[:n]))
 		require.NotEmpty(t, url)
-		require.Contains(t, string(b[:n]), "curl -r 100-199 "+url+"/files/photo.png")
+		require.Contains(t, string(b[:n]), "curl -f -r 100-199 -o part "+url+"/files/photo.png")
 		s := &site{Server: &httptest.Server{URL: url}, client: http.DefaultClient}
 		if _, body := s.get(t, "/"); len(args) > 0 && strings.Contains(string(body), "photo.png") {
 			_, body = s.get(t, "/files/photo.png")

@@ -103,7 +103,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err := l.table(stdout, 100*time.Millisecond+*latency); err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "\n%s was asked to decrypt %d times before, %d during and %d after the outage.\n", regions[0], asked[0], asked[1], asked[2])
+	fmt.Fprintf(stdout, "\n%s was asked to decrypt %d times before, %d during and %d after the outage.\nA Region that failed is asked last for 30 s, and then by one message first.\n", regions[0], asked[0], asked[1], asked[2])
 	if *file != "" {
 		if err := l.save(*file); err != nil {
 			return err

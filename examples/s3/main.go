@@ -49,8 +49,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.SetOutput(io.Discard) // errors are printed by main
 	name := flags.String("bucket", "", "use this `bucket`; without it there is an S3 within the process")
 	endpoint := flags.String("endpoint", "", "use the S3 at this `URL` instead of AWS's")
-	keyFile := flags.String("key", "", "a `file` with the 32 bytes of the key, which is made if it is not there")
-	newKeyFile := flags.String("new-key", "", "a `file` like that of -key, with the key that rotate moves to")
+	keyFile := flags.String("key", "", "a `file` with the 32 bytes of the key; put makes it if it is not there")
+	newKeyFile := flags.String("new-key", "", "a `file` like that of -key, with the key that rotate moves to; made if it is not there")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(stderr, "usage: s3 FILE\n       s3 -bucket NAME -key FILE put FILE OBJECT | range OBJECT OFFSET LENGTH | get OBJECT FILE | rotate OBJECT")
 		flags.SetOutput(stderr)
@@ -68,7 +68,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 	b := &bucket{name: *name, stdout: stdout}
 	var err error
-	if b.provider, err = loadKey(*keyFile); err != nil {
+	if b.provider, err = loadKey(*keyFile, flags.Arg(0) == "put"); err != nil {
 		return fmt.Errorf("-key: %w", err)
 	}
 	cfg, err := config.LoadDefaultConfig(ctx)
@@ -93,7 +93,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		}
 		return b.printRange(ctx, args[0], offset, length)
 	case command == "rotate" && len(args) == 1:
-		to, err := loadKey(*newKeyFile)
+		to, err := loadKey(*newKeyFile, true)
 		if err != nil {
 			return fmt.Errorf("-new-key: %w", err)
 		}
@@ -102,11 +102,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return fmt.Errorf("no such command: %q; -h shows them", flags.Args())
 }
 
-// loadKey returns a provider with the key in the file. If there is no such file,
-// it makes a key and writes it there.
-func loadKey(file string) (keyprovider.MasterKeyProvider, error) {
+// loadKey returns a provider with the key in the file. If there is no such file
+// and it may make one, it makes a key and writes it there.
+func loadKey(file string, mayMake bool) (keyprovider.MasterKeyProvider, error) {
+	if file == "" {
+		return nil, errors.New("name the file of the key")
+	}
 	key, err := os.ReadFile(file)
-	if file != "" && errors.Is(err, fs.ErrNotExist) {
+	if mayMake && errors.Is(err, fs.ErrNotExist) {
 		key = make([]byte, 32) // a real one comes from where you keep secrets, such as AWS KMS
 		rand.Read(key)
 		err = os.WriteFile(file, key, 0o600)
@@ -114,7 +117,8 @@ func loadKey(file string) (keyprovider.MasterKeyProvider, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The name says which key it is: a provider skips what is wrapped under others.
+	// The name says which key it is: a provider skips what is wrapped under others. Here
+	// it is the file's, which must keep it.
 	return keyprovider.NewRawAES("examples/s3", filepath.Base(file), key)
 }
 
@@ -131,18 +135,23 @@ func demo(ctx context.Context, file string, stdout io.Writer) error {
 	}
 	defer os.RemoveAll(dir)
 	b := &bucket{client: client, name: "demo", stdout: stdout}
-	if b.provider, err = loadKey(filepath.Join(dir, "key")); err != nil {
+	if b.provider, err = loadKey(filepath.Join(dir, "key"), true); err != nil {
 		return err
 	}
-	to, err := loadKey(filepath.Join(dir, "new key"))
+	to, err := loadKey(filepath.Join(dir, "new key"), true)
 	if err != nil {
 		return err
 	}
 	if err := b.put(ctx, file, "object"); err != nil {
 		return err
 	}
-	fmt.Fprint(stdout, "bytes 10 to 19: ")
-	if err := b.printRange(ctx, "object", 10, 10); err != nil {
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	middle := info.Size() / 2
+	fmt.Fprintf(stdout, "from byte %d on: ", middle)
+	if err := b.printRange(ctx, "object", middle, min(10, info.Size()-middle)); err != nil {
 		return err
 	}
 	fmt.Fprintln(stdout)

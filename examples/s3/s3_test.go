@@ -390,9 +390,12 @@ func TestPutObjectOfAStream(t *testing.T) {
 }
 
 func TestDemo(t *testing.T) {
+	for _, size := range []int{0, 1, 4} {
+		require.NoError(t, run(t.Context(), []string{fileOf(t, size)}, io.Discard, io.Discard))
+	}
 	var out strings.Builder
 	require.NoError(t, run(t.Context(), []string{fileOf(t, 100_000)}, &out, io.Discard))
-	for _, want := range []string{"put object: 100000 bytes, 100", "bytes 10 to 19: " + string(text(20)[10:]), "rotated object: 100", "got object: 100000 bytes\n"} {
+	for _, want := range []string{"put object: 100000 bytes, 100", "from byte 50000 on: " + string(text(50_010)[50_000:]), "rotated object: 100", "got object: 100000 bytes\n"} {
 		require.Contains(t, out.String(), want)
 	}
 }
@@ -425,10 +428,13 @@ func TestCommands(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, text(1000), got)
 
+	_, err = do("-key", filepath.Join(dir, "mistyped"), "get", "o", file)
+	require.ErrorContains(t, err, "-key: open")
+	require.NoFileExists(t, filepath.Join(dir, "mistyped"))
 	for want, args := range map[string][]string{
 		"no such command":      {"-key", old, "delete", "o"},
-		"-key: open":           {"put", file, "o"},
-		"-new-key: open":       {"-key", old, "rotate", "o"},
+		"-key: name the file":  {"put", file, "o"},
+		"-new-key: name the":   {"-key", old, "rotate", "o"},
 		"invalid syntax":       {"-key", old, "range", "o", "a", "1"},
 		"-h shows the options": {"-x"},
 		"open " + dir:          {"-key", old, "put", filepath.Join(dir, "none"), "o"},

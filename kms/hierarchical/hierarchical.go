@@ -27,9 +27,9 @@
 // It suits services with very many small messages, or with a key for each of
 // many tenants. KMS checks and logs each use of a branch key that the store
 // reads, not each message. If there are only a few messages each second, package kms
-// is simpler: there KMS checks and logs every message. A cache over that (keyprovider.NewCache)
-// also saves calls, but messages then share data keys, and only those with the
-// same encryption context do.
+// is simpler: there KMS checks and logs every message. A cache over that
+// (keyprovider.NewCache) also saves calls, but messages then share data keys, and
+// only those with the same encryption context do.
 //
 // # What to know
 //
