@@ -471,7 +471,7 @@ func (s sourceAt) ReadAt(p []byte, off int64) (int, error) {
 	case err == nil:
 		return n, fmt.Errorf("%T.ReadAt returned a count of %d for %d bytes and no error", s.r, n, len(p))
 	case err == io.EOF:
-		return n, fmt.Errorf("the source ends at byte %d, before the end of the message: %w", off+int64(n), io.ErrUnexpectedEOF)
+		return n, fmt.Errorf("the source ends at byte %d, before the end of the message: it is cut short, or its size is wrong: %w", off+int64(n), io.ErrUnexpectedEOF)
 	case errors.Is(err, io.EOF):
 		return n, fmt.Errorf("%w: %v", io.ErrUnexpectedEOF, err)
 	}
