@@ -94,7 +94,7 @@ func (c *Client) openAt(ctx context.Context, r io.ReaderAt, size int64, p keypro
 	}
 	d := &DecryptReaderAt{redacted: named("DecryptReaderAt"), source: sourceAt{r}}
 	var in frame.Window
-	start := source{r: io.NewSectionReader(d.source, 0, size)}
+	start := source{r: io.NewSectionReader(untilDone{ctx, d.source}, 0, size)}
 	m, err := c.open(ctx, headerSource{&start, &in, largeChunk}, p, opts, true)
 	if err != nil {
 		return nil, err
@@ -228,10 +228,7 @@ func (d *DecryptReaderAt) hash(ctx context.Context, digest hash.Hash, from, to i
 
 // read fills b from the source, unless ctx is done.
 func (d *DecryptReaderAt) read(ctx context.Context, b []byte, off int64) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if _, err := d.source.ReadAt(b, off); err != nil {
+	if _, err := (untilDone{ctx, d.source}).ReadAt(b, off); err != nil {
 		return fmt.Errorf("read: %w", err)
 	}
 	return nil
@@ -471,9 +468,22 @@ func (s sourceAt) ReadAt(p []byte, off int64) (int, error) {
 	case err == nil:
 		return n, fmt.Errorf("%T.ReadAt returned a count of %d for %d bytes and no error", s.r, n, len(p))
 	case err == io.EOF:
-		return n, fmt.Errorf("the source ends at byte %d, before the end of the message: it is cut short, or its size is wrong: %w", off+int64(n), io.ErrUnexpectedEOF)
+		return n, fmt.Errorf("the source has no byte %d, which is before the end of the message: it is cut short, or its size is wrong: %w", off+int64(n), io.ErrUnexpectedEOF)
 	case errors.Is(err, io.EOF):
 		return n, fmt.Errorf("%w: %v", io.ErrUnexpectedEOF, err)
 	}
 	return n, err
+}
+
+// An untilDone is a source that is not called when ctx is done.
+type untilDone struct {
+	ctx context.Context
+	sourceAt
+}
+
+func (u untilDone) ReadAt(p []byte, off int64) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.sourceAt.ReadAt(p, off)
 }

@@ -564,9 +564,11 @@ func TestReadAtByManyGoroutines(t *testing.T) {
 // ctx ends the opening before each call of the source, also when the provider has
 // answered, and no later read.
 func TestContextEndsTheOpening(t *testing.T) {
-	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384, text(9<<20), esdk.EncryptOptions{})
-	for workers := 1; workers <= 2; workers++ {
-		c := &esdk.Client{Concurrency: workers}
+	long := encrypt(t, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384, text(9<<20), esdk.EncryptOptions{})
+	ofLongHeader := encrypt(t, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384, text(10_000),
+		esdk.EncryptOptions{EncryptionContext: map[string]string{"k": strings.Repeat("v", 60_000)}})
+	for i, message := range [][]byte{long, long, ofLongHeader} {
+		c := &esdk.Client{Concurrency: 1 + i%2}
 		// open cancels ctx in the call of that number, and returns how many there were.
 		open := func(after int) (d *esdk.DecryptReaderAt, calls int, err error) {
 			ctx, cancel := context.WithCancel(bg)
