@@ -64,7 +64,8 @@ type DecryptReaderAt struct {
 //
 // ReadAt decrypts whole frames, so small reads cost least if the message has
 // short frames; 4 KiB is the default. NewDecryptReaderAt needs memory for two
-// frames: see DecryptOptions.MaxFrameLength.
+// frames, and if size is too large also for one that is not there: see
+// DecryptOptions.MaxFrameLength.
 //
 // It follows the specification's [decrypt], which has no random access. A message
 // with a frame that is not authentic can still be opened: only reads of that frame

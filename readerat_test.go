@@ -320,6 +320,37 @@ func TestSmallReadsOpenAFrameOnce(t *testing.T) {
 	require.Empty(t, source.calls)
 }
 
+// Reads that go on at the same time have a frame each, and the last 16 of these are
+// kept, so that each of 16 goroutines can read its own part in small pieces.
+func TestReadAtKeepsAFrameForEachOfSixteen(t *testing.T) {
+	const frameLength, atOnce, kept = 10, 20, 16
+	plaintext := text((atOnce + 5) * frameLength)
+	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, plaintext, esdk.EncryptOptions{FrameLength: frameLength})
+	calls, inside := 0, atOnce // how many reads are under way, one inside the source of the other
+	var d *esdk.DecryptReaderAt
+	d, err := esdk.NewDecryptReaderAt(bg, readerAtFunc(func(p []byte, off int64) (int, error) {
+		calls++
+		if inside++; inside < atOnce {
+			requireRange(t, d, plaintext, inside*frameLength, 1)
+		}
+		return bytes.NewReader(message).ReadAt(p, off)
+	}), int64(len(message)), rawAES(t), nil)
+	require.NoError(t, err)
+	inside = 0
+	requireRange(t, d, plaintext, 0, 1)
+	calls = 0
+	for range 2 {
+		for i := range kept {
+			requireRange(t, d, plaintext, i*frameLength+5, 2)
+		}
+	}
+	require.Zero(t, calls)
+	for i := kept; i < atOnce; i++ {
+		requireRange(t, d, plaintext, i*frameLength+5, 2)
+	}
+	require.Equal(t, atOnce-kept, calls)
+}
+
 // Hostile and careless sources give errors that say what happened. What stands
 // before the place that could not be read is given out, the rest of p is zero, and
 // the next read succeeds.

@@ -36,9 +36,10 @@ type ReencryptOptions struct {
 // What was written to dst is a message only if Reencrypt returned nil. Reencrypt
 // writes the final frame after it has verified everything that [Decrypt]
 // verifies, the signature included. If it fails, what dst has is cut short, and
-// fails to decrypt with io.ErrUnexpectedEOF; but a dst that is a file or an
-// upload can still look finished: remove it. Reencrypt never closes dst or src,
-// and it consumes src to io.EOF: trailing data is an error.
+// fails to decrypt with io.ErrUnexpectedEOF, unless dst wrote the whole end and
+// returned an error nevertheless. But a dst that is a file or an upload can still
+// look finished: remove it. Reencrypt never closes dst or src, and it consumes src
+// to io.EOF: trailing data is an error.
 //
 // The new message has the encryption context of the old one, without the keys
 // that begin with "aws-crypto-". Pairs that the old message only authenticates,
