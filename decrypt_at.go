@@ -111,9 +111,9 @@ func (c *Client) openAt(ctx context.Context, r io.ReaderAt, size int64, p keypro
 // openEnd opens the final frame, which says how long the message is, and
 // verifies the signature. known is what has been read behind the header.
 //
-// The footer of a signed message varies in length, so that the place of the final
-// frame cannot be worked out from size. It can for a frame which is the final one,
-// or one of a few regular ones before it, and these say that they are.
+// The footer of a signed message varies in length, so size does not tell where the
+// final frame begins. It tells the earliest place where that can be. If a regular
+// frame is there, the final one follows within a few frames.
 func (d *DecryptReaderAt) openEnd(ctx context.Context, m *opening, size int64, known []byte) error {
 	signed := d.header.Suite.Signing()
 	most := int64(d.frames.FrameLength) + format.FinalFrameOverhead
