@@ -323,7 +323,7 @@ func TestSmallReadsOpenAFrameOnce(t *testing.T) {
 // Reads that go on at the same time have a frame each, and the last 16 of these are
 // kept, so that each of 16 goroutines can read its own part in small pieces.
 func TestReadAtKeepsAFrameForEachOfSixteen(t *testing.T) {
-	const frameLength, atOnce, kept = 10, 20, 16
+	const frameLength, atOnce, kept = 4096, 20, 16
 	plaintext := text((atOnce + 5) * frameLength)
 	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, plaintext, esdk.EncryptOptions{FrameLength: frameLength})
 	calls, inside := 0, atOnce // how many reads are under way, one inside the source of the other
@@ -339,7 +339,7 @@ func TestReadAtKeepsAFrameForEachOfSixteen(t *testing.T) {
 	inside = 0
 	requireRange(t, d, plaintext, 0, 1)
 	calls = 0
-	for range 2 {
+	for range 60 { // more reads than there is memory for frames
 		for i := range kept {
 			requireRange(t, d, plaintext, i*frameLength+5, 2)
 		}
