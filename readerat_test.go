@@ -934,6 +934,13 @@ func TestFramesOutOfPlaceFailAtRandom(t *testing.T) {
 			}
 			require.NoError(t, err, name)
 			require.EqualValues(t, len(plaintext), d.Size())
+			_, err = d.ReadAt(make([]byte, 1), int64(test.bad[0]*f)) // right after the last frame was opened
+			var parse *format.ParseError
+			if errors.As(err, &parse) { // in the header of the frame
+				place := int64(of.Parts[0].At + test.bad[0]*(f+32))
+				require.GreaterOrEqual(t, parse.Offset, place, name)
+				require.Less(t, parse.Offset, place+24, name)
+			}
 			want := slices.Clone(plaintext)
 			for _, bad := range test.bad {
 				clear(want[bad*f : bad*f+f])

@@ -111,7 +111,7 @@ func (c *Client) Reencrypt(ctx context.Context, dst io.Writer, src io.Reader, fr
 
 // carryOver sets what the new message has from the old one, whose header h is.
 func (o *EncryptOptions) carryOver(h *format.Header) error {
-	if o.FrameLength == 0 && !o.Unframed {
+	if o.FrameLength == 0 {
 		o.FrameLength = int64(h.FrameLength)
 	}
 	// As it was received: a manager may have left out what the message stores, and

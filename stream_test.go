@@ -1637,6 +1637,23 @@ func TestReencryptRefuses(t *testing.T) {
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 }
 
+// The caller's slice of required keys stays as it is, also behind its end.
+func TestReencryptDoesNotWriteToItsOptions(t *testing.T) {
+	t.Parallel()
+	ec := map[string]string{"a": "1", "b": "2"}
+	message := encrypt(t, suite.AES256GCMHKDFSHA512CommitKey, text(10), esdk.EncryptOptions{EncryptionContext: ec, RequiredContextKeys: []string{"b"}})
+	keys := []string{"a", "behind the end"}
+	opts := &esdk.ReencryptOptions{Decrypt: esdk.DecryptOptions{EncryptionContext: map[string]string{"b": "2"}}, Encrypt: esdk.EncryptOptions{RequiredContextKeys: keys[:1]}}
+	var out bytes.Buffer
+	_, err := esdk.Reencrypt(bg, &out, bytes.NewReader(message), rawAES(t), anotherAES(t), opts)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a", "behind the end"}, keys)
+	require.Nil(t, opts.Encrypt.EncryptionContext)
+	stored, err := format.ReadHeader(&out, 0)
+	require.NoError(t, err)
+	require.Empty(t, stored.UserContext())
+}
+
 // ctx governs the calls to the providers and not what is read afterwards.
 func TestReencryptNeedsTheContextForKeysOnly(t *testing.T) {
 	t.Parallel()
