@@ -136,8 +136,7 @@ func isRaw(p keyprovider.MasterKeyProvider) bool {
 }
 
 // isCache reports whether p is a Cache, and not a type that embeds one. A Cache
-// returns copies, of which only the keys of the signature are shared, and gives copies
-// to what is under it.
+// returns copies, and gives copies to what is under it.
 func isCache(p keyprovider.MasterKeyProvider) bool {
 	_, ok := p.(*keyprovider.Cache)
 	return ok
@@ -151,13 +150,7 @@ func ownEncryption(p keyprovider.MasterKeyProvider, m *keyprovider.EncryptionMat
 	if own.EncryptionContext == nil {
 		own.EncryptionContext = map[string]string{} // the header's
 	}
-	if isRaw(p) {
-		return own
-	}
-	if isManager(p) {
-		own.SigningKey = provider.CloneSigningKey(m.SigningKey)
-	}
-	if isCache(p) {
+	if isRaw(p) || isCache(p) {
 		return own
 	}
 	own.DataKey = bytes.Clone(m.DataKey)
@@ -165,6 +158,7 @@ func ownEncryption(p keyprovider.MasterKeyProvider, m *keyprovider.EncryptionMat
 		own.EncryptionContext = maps.Clone(own.EncryptionContext)
 		own.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
 		own.EncryptedDataKeys = provider.CloneDataKeys(m.EncryptedDataKeys)
+		own.SigningKey = provider.CloneSigningKey(m.SigningKey)
 	}
 	return own
 }
@@ -175,19 +169,14 @@ func ownDecryption(p keyprovider.MasterKeyProvider, m *keyprovider.DecryptionMat
 	if own.EncryptionContext == nil {
 		own.EncryptionContext = map[string]string{} // the header's
 	}
-	if isRaw(p) {
-		return own
-	}
-	if isManager(p) {
-		own.VerificationKey = provider.CloneVerificationKey(m.VerificationKey)
-	}
-	if isCache(p) {
+	if isRaw(p) || isCache(p) {
 		return own
 	}
 	own.DataKey = bytes.Clone(m.DataKey)
 	if isManager(p) {
 		own.EncryptionContext = maps.Clone(own.EncryptionContext)
 		own.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
+		own.VerificationKey = provider.CloneVerificationKey(m.VerificationKey)
 	}
 	return own
 }

@@ -3,7 +3,9 @@ package keyprovider_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
 	"maps"
+	"math/big"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,6 +32,9 @@ func TestCachedMaterialsAreCopies(t *testing.T) {
 		want.EncryptionContext, want.RequiredContextKeys, want.DataKey = maps.Clone(m.EncryptionContext), []string{"b"}, bytes.Clone(m.DataKey)
 		want.EncryptedDataKeys = []keyprovider.EncryptedDataKey{{ProviderID: "namespace",
 			ProviderInfo: bytes.Clone(m.EncryptedDataKeys[0].ProviderInfo), Ciphertext: bytes.Clone(m.EncryptedDataKeys[0].Ciphertext)}}
+		if id.Signing() {
+			want.SigningKey = &ecdsa.PrivateKey{PublicKey: *clonePublic(&m.SigningKey.PublicKey), D: new(big.Int).Set(m.SigningKey.D)}
+		}
 		decryption := func() *keyprovider.DecryptionRequest {
 			return &keyprovider.DecryptionRequest{Suite: id, EncryptedDataKeys: []keyprovider.EncryptedDataKey{{ProviderID: "namespace",
 				ProviderInfo: bytes.Clone(want.EncryptedDataKeys[0].ProviderInfo), Ciphertext: bytes.Clone(want.EncryptedDataKeys[0].Ciphertext)}},
@@ -41,6 +46,9 @@ func TestCachedMaterialsAreCopies(t *testing.T) {
 		wantRead := *read
 		wantRead.EncryptionContext, wantRead.DataKey = maps.Clone(read.EncryptionContext), bytes.Clone(read.DataKey)
 		wantRead.OpenedBy = &want.EncryptedDataKeys[0]
+		if id.Signing() {
+			wantRead.VerificationKey = clonePublic(read.VerificationKey)
+		}
 		for range 3 { // the first were those of the provider, the others those of the cache
 			clear(req.EncryptionContext)
 			req.RequiredContextKeys[0] = "x"
@@ -50,7 +58,10 @@ func TestCachedMaterialsAreCopies(t *testing.T) {
 			clear(m.EncryptedDataKeys[0].Ciphertext)
 			clear(m.EncryptedDataKeys[0].ProviderInfo)
 			clear(m.EncryptedDataKeys)
-			m.SigningKey = nil
+			if id.Signing() {
+				m.SigningKey.D.SetInt64(1)
+				m.SigningKey.X.SetInt64(1)
+			}
 			req = request()
 			m, err = c.EncryptionMaterials(bg, req)
 			require.NoError(t, err)
@@ -62,7 +73,9 @@ func TestCachedMaterialsAreCopies(t *testing.T) {
 			clear(toRead.EncryptedDataKeys[0].Ciphertext)
 			clear(read.DataKey)
 			read.EncryptionContext["a"] = "changed"
-			read.VerificationKey = nil
+			if id.Signing() {
+				read.VerificationKey.Y.SetInt64(1)
+			}
 			clear(read.OpenedBy.ProviderInfo)
 			clear(read.OpenedBy.Ciphertext)
 			toRead = decryption()
@@ -73,6 +86,10 @@ func TestCachedMaterialsAreCopies(t *testing.T) {
 		require.EqualValues(t, 1, s.generated.Load())
 		require.EqualValues(t, 1, s.decrypted.Load())
 	}
+}
+
+func clonePublic(key *ecdsa.PublicKey) *ecdsa.PublicKey {
+	return &ecdsa.PublicKey{Curve: key.Curve, X: new(big.Int).Set(key.X), Y: new(big.Int).Set(key.Y)}
 }
 
 // What is in the cache for one request is not for all that ask for it: policy,

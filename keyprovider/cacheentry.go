@@ -38,9 +38,7 @@ func (c *encryptionCall) Load(ctx context.Context) (cache.Value, error) {
 		(m.SigningKey != nil) != m.Suite.Signing() || public != m.Suite.Signing() || !m.fit(c.req) {
 		return nil, nil // no key derivation, or Encrypt is about to refuse them
 	}
-	kept := &cachedEncryption{m.clone()}
-	kept.SigningKey = provider.CloneSigningKey(m.SigningKey)
-	return kept, nil
+	return &cachedEncryption{m.clone()}, nil
 }
 
 // Take takes cached materials, if they fit the request. It copies what changes when
@@ -61,15 +59,15 @@ func (c *encryptionCall) discard() {
 	c.taken = false
 }
 
-// result returns the materials, which share nothing with the entry but the signing
-// key. As from the default manager, the encryption context is the request's map if it
-// has no further pairs.
+// result returns the materials, which share nothing with the entry. As from the default
+// manager, the encryption context is the request's map if it has no further pairs.
 func (c *encryptionCall) result() *EncryptionMaterials {
 	m := &c.materials
 	if c.taken {
 		m.EncryptionContext = sameOrClone(m.EncryptionContext, c.req.EncryptionContext)
 		m.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
 		m.EncryptedDataKeys = provider.CloneDataKeys(m.EncryptedDataKeys)
+		m.SigningKey = provider.CloneSigningKey(m.SigningKey)
 	}
 	return m
 }
@@ -137,9 +135,7 @@ func (c *decryptionCall) Load(ctx context.Context) (cache.Value, error) {
 		(m.VerificationKey != nil) != m.Suite.Signing() || !m.fit(c.req) {
 		return nil, nil // no key derivation, or Decrypt is about to refuse them
 	}
-	kept := &cachedDecryption{m.clone()}
-	kept.VerificationKey = provider.CloneVerificationKey(m.VerificationKey)
-	return kept, nil
+	return &cachedDecryption{m.clone()}, nil
 }
 
 // Take takes cached materials, if they fit the request, as that of an encryptionCall
@@ -160,14 +156,15 @@ func (c *decryptionCall) discard() {
 	c.taken = false
 }
 
-// result returns the materials, which share nothing with the entry but the
-// verification key. The encryption context is the request's map if it is that of the
-// message, and so is the entry that held the data key.
+// result returns the materials, which share nothing with the entry. The encryption
+// context is the request's map if it is that of the message, and so is the encrypted data
+// key that held the data key.
 func (c *decryptionCall) result() *DecryptionMaterials {
 	m := &c.materials
 	if c.taken {
 		m.EncryptionContext = sameOrClone(m.EncryptionContext, c.req.EncryptionContext)
 		m.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
+		m.VerificationKey = provider.CloneVerificationKey(m.VerificationKey)
 		if m.OpenedBy != nil {
 			m.OpenedBy = provider.Find(c.req.EncryptedDataKeys, m.OpenedBy)
 		}
@@ -197,8 +194,7 @@ func (m *DecryptionMaterials) fit(req *DecryptionRequest) bool {
 	return !missing
 }
 
-// cachedEncryption are encryption materials in a cache. The maps and slices
-// are its own; the keys of the signature are shared, as nobody changes them.
+// cachedEncryption are encryption materials in a cache, which shares them with nobody.
 type cachedEncryption struct{ EncryptionMaterials }
 
 // Clear erases the data key. It drops the signing key, with which a message
@@ -220,8 +216,7 @@ func (m *cachedDecryption) Clear() { clear(m.DataKey) }
 // MaxAge returns no limit.
 func (m *cachedDecryption) MaxAge() time.Duration { return 0 }
 
-// clone returns a copy that shares nothing but the signing key, which is
-// read-only. All its bytes are one allocation.
+// clone returns a copy that shares nothing. All its bytes are one allocation.
 func (m *EncryptionMaterials) clone() EncryptionMaterials {
 	c := *m
 	c.EncryptionContext = maps.Clone(m.EncryptionContext)
@@ -237,6 +232,7 @@ func (m *EncryptionMaterials) clone() EncryptionMaterials {
 		return b[start:len(b):len(b)]
 	}
 	c.DataKey = cut(m.DataKey)
+	c.SigningKey = provider.CloneSigningKey(m.SigningKey)
 	c.EncryptedDataKeys = slices.Clone(m.EncryptedDataKeys)
 	for i := range c.EncryptedDataKeys {
 		key := &c.EncryptedDataKeys[i]
@@ -245,13 +241,13 @@ func (m *EncryptionMaterials) clone() EncryptionMaterials {
 	return c
 }
 
-// clone returns a copy that shares nothing but the verification key, which is
-// read-only.
+// clone returns a copy that shares nothing.
 func (m *DecryptionMaterials) clone() DecryptionMaterials {
 	c := *m
 	c.EncryptionContext = maps.Clone(m.EncryptionContext)
 	c.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
 	c.DataKey = bytes.Clone(m.DataKey)
+	c.VerificationKey = provider.CloneVerificationKey(m.VerificationKey)
 	if m.OpenedBy != nil {
 		c.OpenedBy = &provider.CloneDataKeys([]EncryptedDataKey{*m.OpenedBy})[0]
 	}

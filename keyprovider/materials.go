@@ -166,8 +166,8 @@ func (r *DecryptionRequest) Context() (ec map[string]string, added []string, err
 var errNoMaterials = errors.New("the materials manager returned nothing")
 
 // encryptionMaterials asks the manager that another one of this package is over. A
-// user's gets a copy of the request: what it does to that changes nothing for the
-// other.
+// user's gets a copy of the request, and a copy of what it returns is used: what it does
+// to either changes nothing for the other.
 func encryptionMaterials(ctx context.Context, m MaterialsManager, req *EncryptionRequest) (*EncryptionMaterials, error) {
 	lent := *req
 	if !provider.Ours(m) {
@@ -178,15 +178,19 @@ func encryptionMaterials(ctx context.Context, m MaterialsManager, req *Encryptio
 	if err == nil && materials == nil {
 		err = errNoMaterials
 	}
-	if err == nil {
-		if err = provider.CheckSigningKey(m, materials.SigningKey); err != nil {
-			clear(materials.DataKey)
-		}
-	}
 	if err != nil {
 		return nil, err
 	}
-	return materials, nil
+	if provider.Ours(m) {
+		return materials, nil
+	}
+	defer clear(materials.DataKey)
+	own := materials.clone()
+	if err := provider.CheckSigningKey(m, own.SigningKey); err != nil {
+		clear(own.DataKey)
+		return nil, err
+	}
+	return &own, nil
 }
 
 // decryptionMaterials does the same for decryption. The encrypted data keys, of
@@ -204,7 +208,12 @@ func decryptionMaterials(ctx context.Context, m MaterialsManager, req *Decryptio
 	if err != nil {
 		return nil, err
 	}
-	return materials, nil
+	if provider.Ours(m) {
+		return materials, nil
+	}
+	defer clear(materials.DataKey)
+	own := materials.clone()
+	return &own, nil
 }
 
 // missingKey returns the first of keys that ec lacks.

@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
+	"maps"
 	"math/big"
 	"runtime"
 	"testing"
@@ -96,6 +97,63 @@ func TestManagersLendCopiesToTheManagersUnderThem(t *testing.T) {
 		require.ErrorIs(t, err, errBroken, name)
 		require.Equal(t, &keyprovider.DecryptionRequest{Suite: id, EncryptionContext: map[string]string{"a": "1"}, ReproducedContext: map[string]string{"r": "2"}, EncryptedDataKeys: edks()}, dec, name)
 	}
+}
+
+// A manager that keeps what it returned, and changes it later, changes nothing that the
+// manager over it has checked.
+func TestManagersCopyWhatTheManagersUnderThemReturn(t *testing.T) {
+	signing := suite.AES256GCMHKDFSHA512CommitKeyECDSAP384
+	inner := &keeping{MaterialsManager: keyprovider.Materials(newAES(t, "key", 32))}
+	required, err := keyprovider.RequireContext(inner, "r")
+	require.NoError(t, err)
+	for name, p := range map[string]keyprovider.MasterKeyProvider{
+		"RequireContext": required,
+		"Cache":          newCache(t, inner, keyprovider.CacheOptions{MaxAge: time.Hour}),
+	} {
+		ec := map[string]string{"a": "1", "r": "2"}
+		m, err := encryptionMaterials(t, p, &keyprovider.EncryptionRequest{Suite: signing, EncryptionContext: ec, RequiredContextKeys: []string{"r"}})
+		require.NoError(t, err)
+		require.Equal(t, make([]byte, 32), inner.made.DataKey, "cleared")
+		inner.made.RequiredContextKeys[0] = "x"
+		inner.made.EncryptionContext["r"] = "x"
+		clear(inner.made.EncryptedDataKeys[0].Ciphertext)
+		inner.made.SigningKey.D.SetInt64(1)
+		require.Equal(t, []string{"r"}, m.RequiredContextKeys, name)
+		require.Equal(t, "2", m.EncryptionContext["r"], name)
+		require.NotEqual(t, big.NewInt(1), m.SigningKey.D, name)
+
+		stored := maps.Clone(m.EncryptionContext)
+		delete(stored, "r")
+		read, err := decryptionMaterials(t, p, &keyprovider.DecryptionRequest{
+			Suite: signing, EncryptionContext: stored, ReproducedContext: map[string]string{"r": "2"}, EncryptedDataKeys: m.EncryptedDataKeys})
+		require.NoError(t, err)
+		require.Equal(t, make([]byte, 32), inner.read.DataKey, "cleared")
+		inner.read.RequiredContextKeys[0] = "x"
+		inner.read.EncryptionContext["r"] = "x"
+		inner.read.VerificationKey.X.SetInt64(1)
+		require.Equal(t, m.DataKey, read.DataKey, name)
+		require.Equal(t, []string{"r"}, read.RequiredContextKeys, name)
+		require.Equal(t, "2", read.EncryptionContext["r"], name)
+		require.Equal(t, m.SigningKey.X, read.VerificationKey.X, name)
+	}
+}
+
+// keeping is a manager that keeps what it returned last.
+type keeping struct {
+	keyprovider.ManagerOnly
+	keyprovider.MaterialsManager
+	made *keyprovider.EncryptionMaterials
+	read *keyprovider.DecryptionMaterials
+}
+
+func (k *keeping) EncryptionMaterials(ctx context.Context, req *keyprovider.EncryptionRequest) (m *keyprovider.EncryptionMaterials, err error) {
+	k.made, err = k.MaterialsManager.EncryptionMaterials(ctx, req)
+	return k.made, err
+}
+
+func (k *keeping) DecryptionMaterials(ctx context.Context, req *keyprovider.DecryptionRequest) (m *keyprovider.DecryptionMaterials, err error) {
+	k.read, err = k.MaterialsManager.DecryptionMaterials(ctx, req)
+	return k.read, err
 }
 
 // meddler is a manager that changes its requests and then fails.
