@@ -454,37 +454,3 @@ func (d *DecryptReaderAt) put(cur *cursor) {
 		d.idle = slices.Delete(d.idle, 0, 1)
 	}
 }
-
-// A sourceAt is an io.ReaderAt that must give what it is asked for: an error is
-// nil if, and only if, all bytes were read, and never passes for the end.
-type sourceAt struct{ r io.ReaderAt }
-
-func (s sourceAt) ReadAt(p []byte, off int64) (int, error) {
-	n, err := s.r.ReadAt(p, off)
-	switch {
-	case n < 0 || n > len(p):
-		return 0, fmt.Errorf("%T.ReadAt returned a count of %d for %d bytes", s.r, n, len(p))
-	case n == len(p):
-		return n, nil
-	case err == nil:
-		return n, fmt.Errorf("%T.ReadAt returned a count of %d for %d bytes and no error", s.r, n, len(p))
-	case err == io.EOF:
-		return n, fmt.Errorf("the source has no byte %d, which is before the end of the message: it is cut short, or its size is wrong: %w", off+int64(n), io.ErrUnexpectedEOF)
-	case errors.Is(err, io.EOF):
-		return n, fmt.Errorf("%w: %v", io.ErrUnexpectedEOF, err)
-	}
-	return n, err
-}
-
-// An untilDone is a source that is not called when ctx is done.
-type untilDone struct {
-	ctx context.Context
-	sourceAt
-}
-
-func (u untilDone) ReadAt(p []byte, off int64) (int, error) {
-	if err := u.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return u.sourceAt.ReadAt(p, off)
-}
