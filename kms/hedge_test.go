@@ -245,6 +245,45 @@ func TestTheSecondKeyOfABusyRegionIsAskedAfterTheFirst(t *testing.T) {
 	})
 }
 
+// The caller's goroutine has nothing left to ask for when the other one sets the timer
+// again: decryption ends with the call and not with the timer.
+func TestDecryptionWaitsForNoTimer(t *testing.T) {
+	for _, end := range []string{"the last opens", "canceled", "panic"} {
+		t.Run(end, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				c := newCloud()
+				c.set(near, after(time.Second+latency, &types.DisabledException{}))
+				first := true
+				c.set(middle, func(ctx context.Context) error {
+					if first {
+						first = false
+						return after(2*latency, &types.DisabledException{})(ctx)
+					}
+					time.Sleep(latency)
+					switch end {
+					case "canceled":
+						cancel()
+					case "panic":
+						panic("a bug of the client's")
+					}
+					return ctx.Err()
+				})
+				p, _ := threeKeys(t, c, kms.Options{HedgeAfter: time.Second})
+				m := entries(entryOf(keyIn(near)), entryOf(keyIn(middle)), entryOf(keyIn(middle)), entryOf(keyIn(middle)))
+				began := time.Now()
+				func() {
+					defer func() { require.Equal(t, end == "panic", recover() != nil) }()
+					_, _ = p.DecryptDataKey(ctx, request(m), m.EncryptedDataKeys)
+				}()
+				require.Equal(t, time.Second+3*latency, time.Since(began))
+				require.Equal(t, []string{near, middle, middle}, c.calls())
+			})
+		})
+	}
+}
+
 func TestWithoutHedgeAfterOneCallAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCloud()
@@ -292,6 +331,25 @@ func TestADataKeyThatOpenedTooLateIsCleared(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, middle, got)
 		require.Equal(t, make([]byte, 32), late)
+	})
+}
+
+// Nor one that opened before another call did not return.
+func TestADataKeyIsClearedIfAnotherCallPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		opened := bytes.Repeat([]byte{2}, 32)
+		p := strict(t, &kms.Options{HedgeAfter: time.Second, ClientFor: func(_ context.Context, region string) (kms.API, error) {
+			return stub{decrypt: func(ctx context.Context, in *awskms.DecryptInput) (*awskms.DecryptOutput, error) {
+				if region == near {
+					<-ctx.Done()
+					panic("a bug of the client's")
+				}
+				return &awskms.DecryptOutput{KeyId: in.KeyId, Plaintext: opened}, nil
+			}}, nil
+		}}, keyIn(near), keyIn(middle))
+		m := entries(entryOf(keyIn(near)), entryOf(keyIn(middle)))
+		require.PanicsWithValue(t, "a bug of the client's", func() { _, _ = p.DecryptDataKey(t.Context(), request(m), m.EncryptedDataKeys) })
+		require.Equal(t, make([]byte, 32), opened)
 	})
 }
 

@@ -20,6 +20,9 @@ const (
 	silence = time.Second
 	// maxRegions bounds the Regions that are remembered: messages name them.
 	maxRegions = 100
+	// maxAhead is how many of a message's entries pick looks at: a hostile message can
+	// have 65,535, all in Regions that failed.
+	maxAhead = 100
 )
 
 // outages is what one provider knows of the Regions that it asks to decrypt.
@@ -47,13 +50,14 @@ const (
 
 // pick returns the index of the entry to ask next, and whether that is the one call
 // that tries a Region after its cooldown. It passes over Regions that failed until
-// only those are left, and over busy ones. The index is -1 if all are busy.
+// only those are left, and over busy ones. It looks at the first maxAhead entries; the
+// index is -1 if all of these are busy.
 func (o *outages) pick(left []*entry, busy []string) (index int, probe bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
 	index = -1
-	for i, e := range left {
+	for i, e := range left[:min(len(left), maxAhead)] {
 		if slices.Contains(busy, e.key.Region) {
 			continue
 		}

@@ -423,3 +423,26 @@ func TestRegionsThatMessagesInventPushNoneOut(t *testing.T) {
 		requireOpensIn(t, c, p, m, middle)
 	})
 }
+
+// A hostile message has 65,535 entries in Regions that failed. Only the next 100 are
+// looked through for one in another Region, or that would take longer than the calls.
+func TestTheNextHundredEntriesAreLookedThrough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud()
+		c.set(near, after(0, errServer))
+		p, m := threeKeys(t, c, kms.Options{})
+		_, _, err := c.open(t, t.Context(), p, m)
+		require.NoError(t, err)
+		for before, want := range map[int][]string{99: {middle}, 101: {near, near, middle}} {
+			c.calls()
+			m := entries()
+			for range before {
+				m.EncryptedDataKeys = append(m.EncryptedDataKeys, entryOf(keyIn(near)))
+			}
+			m.EncryptedDataKeys = append(m.EncryptedDataKeys, entryOf(keyIn(middle)))
+			_, _, err := c.open(t, t.Context(), p, m)
+			require.NoError(t, err)
+			require.Equal(t, want, c.calls())
+		}
+	})
+}

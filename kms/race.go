@@ -63,17 +63,22 @@ type thrown struct{ value any }
 // goroutine, it does the same.
 func (r *race) run() (*entry, []byte) {
 	r.calls, r.cancel = context.WithCancel(r.caller)
-	defer r.end() // also if a call does not return
+	returned := false
+	defer func() {
+		r.end() // also if a call does not return
+		if !returned {
+			clear(r.opened)
+		}
+	}()
 	r.work()
-	r.stop()
 	r.hedges.Wait()
 	if t := r.thrown; t != nil {
-		clear(r.opened)
 		if t.value != nil {
 			panic(t.value)
 		}
 		runtime.Goexit()
 	}
+	returned = true
 	return r.winner, r.opened
 }
 
@@ -90,6 +95,7 @@ func (r *race) next() *entry {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over || len(r.left) == 0 || r.calls.Err() != nil {
+		r.stopTimer() // run waits for it
 		return nil
 	}
 	i, probe := r.outages.pick(r.left, r.busy)
@@ -192,17 +198,11 @@ func (r *race) hedge() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.thrown, r.over = &thrown{value}, true
+		r.stopTimer()
 		r.cancel()
 	}()
 	r.work()
 	returned = true
-}
-
-// stop lets the timer start nothing more.
-func (r *race) stop() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.stopTimer()
 }
 
 // end ends the calls that still run, and waits for them.
