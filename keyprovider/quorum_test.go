@@ -421,6 +421,51 @@ func TestAMessageThatCannotHaveEnoughKeysEnds(t *testing.T) {
 	})
 }
 
+// A ctxThatTakesTime is asked for its deadline before each call. That takes a while.
+type ctxThatTakesTime struct {
+	context.Context
+	takes []time.Duration // for one call after the other
+	mu    sync.Mutex
+}
+
+func (c *ctxThatTakesTime) Deadline() (time.Time, bool) {
+	c.mu.Lock()
+	var d time.Duration
+	if len(c.takes) > 0 {
+		d, c.takes = c.takes[0], c.takes[1:]
+	}
+	c.mu.Unlock()
+	time.Sleep(d)
+	return time.Time{}, false
+}
+
+// Nobody would end a call that begins when all calls were given up.
+func TestACallThatIsGivenUpBeforeItBeginsDoesNotBegin(t *testing.T) {
+	req := &keyprovider.EncryptionRequest{Suite: id}
+	bubble(t, func(t *testing.T) { // the first answers while the second is about to be asked to generate
+		p := newRegions(t, 2)
+		q := keyprovider.Materials(newQuorum(t, p, keyprovider.QuorumOptions{Min: 1}))
+		p.keys[0].latency, p.keys[1].patience = wait+tick, time.Hour
+		p.keys[1].becomes(state{hangs: true})
+		start := time.Now()
+		_, err := q.EncryptionMaterials(&ctxThatTakesTime{Context: bg, takes: []time.Duration{0, 2 * tick}}, req)
+		require.NoError(t, err)
+		require.Less(t, time.Since(start), time.Minute)
+		generated, _ := p.asked()
+		require.Equal(t, []int{1, 0}, generated)
+	})
+	bubble(t, func(t *testing.T) { // the second fails while the third is about to be asked to wrap
+		p := newRegions(t, 3)
+		q := keyprovider.Materials(newQuorum(t, p, keyprovider.QuorumOptions{Min: 3}))
+		p.keys[1].becomes(state{fault: errBroken})
+		p.keys[2].becomes(state{fault: errBroken})
+		_, err := q.EncryptionMaterials(&ctxThatTakesTime{Context: bg, takes: []time.Duration{0, 0, 2 * tick}}, req)
+		require.ErrorIs(t, err, errBroken)
+		_, wrapped := p.asked()
+		require.Equal(t, 1, wrapped[1]+wrapped[2])
+	})
+}
+
 func TestOnlyTheFirstCausesOfAQuorumArePrinted(t *testing.T) {
 	p := stubKeys(make([]string, 20)...)
 	for _, k := range p.keys {

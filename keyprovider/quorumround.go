@@ -25,6 +25,7 @@ type round struct {
 	in      int           // members that are in
 	lost    int           // members whose keys failed
 	wraps   bool          // the data key is there
+	closed  bool          // no call is to begin: all were given up
 	due     int           // members that may be in without the reserve, as they are not overdue
 	enough  chan struct{} // closed when Min members are in, or cannot be
 	needed  chan struct{} // closed when the reserve must be asked
@@ -96,9 +97,7 @@ func (r *round) generate(ctx context.Context) error {
 		}
 	}
 	r.mu.Lock()
-	for i := range r.members {
-		r.members[i].giveUp()
-	}
+	r.close()
 	r.mu.Unlock()
 	wg.Wait()
 	for i, key := range keys {
@@ -144,7 +143,7 @@ func (r *round) wrap(ctx context.Context) error {
 			order = append(order, i)
 		}
 	}
-	r.wraps, r.due = true, len(order)
+	r.wraps, r.closed, r.due = true, false, len(order)
 	r.look()
 	first := len(order)
 	order = append(order, reserve...)
@@ -156,6 +155,9 @@ func (r *round) wrap(ctx context.Context) error {
 			case <-r.enough:
 				return nil
 			case <-ctx.Done():
+				return nil
+			}
+			if isClosed(r.enough) { // as well
 				return nil
 			}
 		}
@@ -198,9 +200,7 @@ func (r *round) look() {
 	case !r.wraps:
 	case len(r.keys)-r.lost < r.opts.Min:
 		closeOnce(r.enough)
-		for i := range r.members {
-			r.members[i].giveUp()
-		}
+		r.close()
 	case r.in >= r.opts.Min:
 		closeOnce(r.enough)
 		for i := range r.members {
@@ -213,11 +213,26 @@ func (r *round) look() {
 	}
 }
 
+// close gives up all calls, also those that are about to begin. The round is locked.
+func (r *round) close() {
+	r.closed = true
+	for i := range r.members {
+		r.members[i].giveUp()
+	}
+}
+
 func closeOnce(c chan struct{}) {
+	if !isClosed(c) {
+		close(c)
+	}
+}
+
+func isClosed(c chan struct{}) bool {
 	select {
 	case <-c:
+		return true
 	default:
-		close(c)
+		return false
 	}
 }
 
@@ -235,6 +250,10 @@ func (r *round) ask(ctx context.Context, i int, f func(ctx context.Context) erro
 	defer cancel()
 	m := &r.members[i]
 	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return errGivenUp
+	}
 	m.asked, m.overdue, m.givenUp, m.cancel = true, false, false, cancel
 	r.mu.Unlock()
 	over := make(chan struct{})
