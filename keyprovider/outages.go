@@ -36,11 +36,12 @@ type member struct {
 
 	cancel  func() // of the call that is under way; nil: none is
 	asked   bool
-	overdue bool // the latest call took longer than Wait
-	givenUp bool // the latest call was canceled
-	failed  bool // a call ended with an error of its own
-	due     bool // it counts as one that may be in
-	in      bool // edk is the data key, wrapped
+	overdue bool  // the latest call took longer than Wait
+	givenUp bool  // the latest call was canceled
+	failed  bool  // a call ended with an error of its own
+	fault   error // why it did not generate, if it was not overdue
+	due     bool  // it counts as one that may be in
+	in      bool  // edk is the data key, wrapped
 	edk     EncryptedDataKey
 	err     error // why the key is not in: it failed, is overdue, or is left out
 }

@@ -47,6 +47,8 @@ const (
 // asks it again, to wrap if another key can generate; the other messages leave it out until
 // it has answered within Wait. So a key that is down delays the messages that are under way
 // when it goes down, and then one message in each Cooldown, by Wait.
+// If all keys return an error instead of a data key, no key is left out of further messages:
+// the cause may be this message, for example an encryption context that no key policy allows.
 //
 // Every message has at least Min keys. If the other keys are too few, the message also asks
 // the keys that are left out, and it waits for the keys it needs until they answer, return

@@ -273,13 +273,14 @@ func TestKeysThatAreLeftOutAreAskedIfTooFewOthersAnswer(t *testing.T) {
 
 		// All are left out: each message asks them, and is served when one is back.
 		for _, r := range p.keys {
-			r.becomes(state{fault: errBroken})
+			r.becomes(state{hangs: true})
 		}
 		for range 3 {
 			_, err = encryptionMaterials(t, q, &keyprovider.EncryptionRequest{Suite: id})
-			require.ErrorIs(t, err, errBroken)
+			require.ErrorIs(t, err, errTimeout)
 			require.ErrorContains(t, err, "master keys failed, and QuorumOptions.Min is 2: master key 1")
 		}
+		p.keys[1].becomes(state{fault: errBroken})
 		p.keys[0].becomes(state{})
 		p.keys[2].becomes(state{})
 		encryptWithin(t, q, 2*tick, "region-1", "region-3")
@@ -556,6 +557,28 @@ func TestADeafKeyHoldsUpOnlyThoseThatAskedIt(t *testing.T) {
 			require.Equal(t, make([]byte, 32), key)
 		}
 	})
+}
+
+// An encryption context that no key wraps for, or a tenant that there is not, says nothing
+// about the keys: the messages of others have them all.
+func TestARequestThatAllKeysRefusePutsNoneInCooldown(t *testing.T) {
+	for least := range 3 {
+		bubble(t, func(t *testing.T) {
+			p := newRegions(t, 3)
+			q := newQuorum(t, p, keyprovider.QuorumOptions{Min: 1 + least})
+			for _, r := range p.keys {
+				r.becomes(state{fault: errBroken})
+			}
+			_, err := encryptionMaterials(t, q, &keyprovider.EncryptionRequest{Suite: id})
+			require.ErrorIs(t, err, errBroken)
+			for _, r := range p.keys {
+				r.becomes(state{})
+			}
+			p.asked()
+			encryptWithin(t, q, 2*tick, "region-1", "region-2", "region-3")
+			p.requireAsked(t, []int{1, 0, 0}, []int{0, 1, 1})
+		})
+	}
 }
 
 // A panic or Goexit of a key reaches the caller as its own; the data key is cleared, the

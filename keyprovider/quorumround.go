@@ -109,6 +109,11 @@ func (r *round) generate(ctx context.Context) error {
 		r.materials.DataKey = keys[winner].Plaintext
 		r.members[winner].edk = keys[winner].Encrypted
 		r.join(winner)
+		for i := range r.members { // if no key could, the request may be the cause
+			if m := &r.members[i]; m.fault != nil {
+				r.outages.begin(m.id, m.fault)
+			}
+		}
 	}
 	resume(calls)
 	return r.endedBy(ctx)
@@ -304,8 +309,12 @@ func (r *round) ask(ctx context.Context, i int, f func(ctx context.Context) erro
 		m.failed = true
 		r.lost++
 		m.err = ofKey(i, err)
-		if !late {
+		switch {
+		case late:
+		case r.wraps:
 			r.outages.begin(m.id, err)
+		default:
+			m.fault = err
 		}
 	case late:
 		return nil

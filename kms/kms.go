@@ -90,11 +90,13 @@
 // were under way when it began. If no other key is left, the Region is asked all the
 // same.
 //
-// A call is given up when another Region answers within HedgeAfter, or when the deadline
-// of the caller's ctx passes. It counts as a failure of its Region if the Region had
-// answered nothing for HedgeAfter, or for a second if that is zero. Throttling is no
-// failure: a Region that throttles works, and the others would have to carry its load at
-// once.
+// A call that is given up also counts as a failure of its Region, if another Region
+// answered within HedgeAfter, or if the deadline of the caller's ctx passed. But it does
+// not count if the Region answered another call meanwhile, or if the call was given up
+// before HedgeAfter, or before a second if HedgeAfter is zero.
+//
+// Throttling is no failure: a Region that throttles works, and the others would have to
+// carry its load at once.
 //
 // Each provider remembers failures on its own. Give one provider all the keys instead of
 // joining providers with [keyprovider.Multi], which asks them in turn.
@@ -113,10 +115,10 @@
 //
 // # Errors
 //
-// If no entry can be decrypted, the error is a [keyprovider.DecryptError] with a cause
-// for each entry that was tried, which says how long that took. A [KeyError] names the operation and the key of a
-// call that failed. What the AWS SDK returned, such as a *types.DisabledException, can
-// be found with errors.As.
+// If no entry can be decrypted, the error is a [keyprovider.DecryptError]. It has a cause
+// for each entry that was tried, which says how long that took. A [KeyError] names the
+// operation and the key of a call that failed. What the AWS SDK returned, such as a
+// *types.DisabledException, can be found with errors.As.
 //
 // [New] and [NewDiscovery] follow the specification's
 // [aws-kms-mrk-aware-master-key-provider] and the pages to which it refers. Without
@@ -180,7 +182,8 @@ type Options struct {
 	// with a [KeyError] that wraps context.DeadlineExceeded, and decryption goes on
 	// with the message's next encrypted data key. ClientFor, its clients and the
 	// credentials of Config must return when their ctx is done: nothing stops those
-	// that do not. Zero means 10 seconds; negative means that only the caller's ctx ends a call.
+	// that do not. Zero means 10 seconds; negative means that only the caller's ctx ends a
+	// call.
 	Timeout time.Duration
 	// Near lists Regions, the nearest first. The providers of [New] and [NewDiscovery]
 	// ask for a message's encrypted data keys in the order of their Regions in Near,
@@ -191,9 +194,10 @@ type Options struct {
 	// HedgeAfter limits how long one slow Region holds up decryption. If a call of a
 	// provider of [New] or [NewDiscovery] has not ended after HedgeAfter, the next
 	// encrypted data key of another Region is asked for at the same time, and so on. The
-	// first success wins, and the other calls are canceled. It must be less than Timeout. Set it
-	// above the time that nearly all calls take, such as 200 ms: calls beyond it are
-	// paid for twice. Zero means one call at a time, as in the specification.
+	// first success wins, and the other calls are canceled. HedgeAfter must be less than
+	// Timeout. Set it above the time that nearly all calls take, such as 200 ms, because a
+	// call that takes longer is paid for twice. Zero means one call at a time, as in the
+	// specification.
 	HedgeAfter time.Duration
 }
 
