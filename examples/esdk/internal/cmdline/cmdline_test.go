@@ -26,6 +26,7 @@ func TestWordsAreThoseOfShlex(t *testing.T) {
 		`'a#b'`:                       {"a#b"},
 		"key=1\tprovider=aws-kms\r":   {"key=1", "provider=aws-kms"},
 		`ü=é`:                         {"ü=é"},
+		"a\xff 'b\xfe'\xff":           {"a\xff", "b\xfe\xff"},
 		`"\\"`:                        {`\`},
 		`"a\'b"`:                      {`a\'b`},
 		`--input=" leading and end "`: {"--input= leading and end "},

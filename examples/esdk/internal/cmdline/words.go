@@ -19,32 +19,33 @@ func Words(line string) ([]string, error) {
 	var words []string
 	var word strings.Builder
 	within := false  // a word, even if it is empty so far
-	quote := rune(0) // the quotes that are open
+	quote := byte(0) // the quotes that are open
 	escaped := false
-	for _, r := range line {
+	for i := range len(line) { // bytes: a name need not be UTF-8
+		c := line[i]
 		switch {
 		case escaped:
-			if quote != 0 && r != '\\' && r != quote {
-				word.WriteRune('\\')
+			if quote != 0 && c != '\\' && c != quote {
+				word.WriteByte('\\')
 			}
-			word.WriteRune(r)
+			word.WriteByte(c)
 			escaped = false
-		case r == '\\':
+		case c == '\\':
 			within, escaped = true, true
 		case quote != 0:
-			if r == quote {
+			if c == quote {
 				quote = 0
 			} else {
-				word.WriteRune(r)
+				word.WriteByte(c)
 			}
-		case r == '\'' || r == '"':
-			within, quote = true, r
-		case r == '#':
+		case c == '\'' || c == '"':
+			within, quote = true, c
+		case c == '#':
 			if within {
 				words = append(words, word.String())
 			}
 			return words, nil
-		case strings.ContainsRune(" \t\r\n", r):
+		case strings.IndexByte(" \t\r\n", c) >= 0:
 			if within {
 				words = append(words, word.String())
 				word.Reset()
@@ -52,7 +53,7 @@ func Words(line string) ([]string, error) {
 			}
 		default:
 			within = true
-			word.WriteRune(r)
+			word.WriteByte(c)
 		}
 	}
 	switch {
