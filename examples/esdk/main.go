@@ -23,6 +23,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 
 	"github.com/esdk-go/esdk/examples/esdk/internal/cmdline"
@@ -42,7 +43,9 @@ func main() {
 		p.warn("%s was left over by a run that was killed; it can be removed", show(path))
 	}
 	p.endOnSignal()
-	os.Exit(p.run(context.Background(), filepath.Base(os.Args[0]), os.Args[1:]))
+	status := p.run(context.Background(), filepath.Base(os.Args[0]), os.Args[1:])
+	p.ending.Lock()
+	os.Exit(status)
 }
 
 // A program is one run of esdk.
@@ -52,6 +55,7 @@ type program struct {
 	progress  *progress
 	desk      files.Desk
 	answers   *bufio.Reader // to questions; nil until the first
+	ending    sync.Mutex    // held for good by whoever ends the program
 }
 
 // endOnSignal ends the program when it is interrupted. Nothing is left of the files
@@ -66,7 +70,8 @@ func (p *program) endOnSignal() {
 	}
 	go func() {
 		s := <-ended
-		signal.Reset() // the next one ends the program at once
+		signal.Reset()  // the next one ends the program at once
+		p.ending.Lock() // what fails from now on fails because of the end
 		p.desk.Clear()
 		p.print("ended: %s", s)
 		number, _ := s.(syscall.Signal)
@@ -184,6 +189,8 @@ func printable(s string) string {
 
 // fail says that something failed: an input, unless that is empty.
 func (p *program) fail(input string, err error) {
+	p.ending.Lock()
+	defer p.ending.Unlock()
 	text := strings.TrimPrefix(err.Error(), "esdk: ")
 	var path *fs.PathError // names the file already
 	if errors.As(err, &path) && path.Path == input {
