@@ -48,6 +48,9 @@ func TestInputAndOutputAreNeverTheSameFile(t *testing.T) {
 	s.write("sub/a", "another")
 	s.fails(1, "is an input of this run", "encrypt", "-k", key, "--overwrite", "a", "a.encrypted")
 	require.Equal(t, "contents, too", s.read("a.encrypted"))
+	s.link("a.encrypted", "link")
+	s.fails(1, "is an input of this run", "encrypt", "-k", key, "--overwrite", "a", "link")
+	require.Equal(t, "contents, too", s.read("a.encrypted"))
 	s.mkdir("out")
 	s.fails(1, "is that of a, too", "encrypt", "-k", key, "-o", "out", "a", "sub/a")
 	s.ok("decrypt", "-k", key, "-o", "back", "out/a.encrypted")
@@ -194,8 +197,11 @@ func TestSuffixes(t *testing.T) {
 	s.ok("decrypt", "-k", key, "--suffix=.y", "-o", "out", "out/a.x")
 	s.ok("encrypt", "-k", key, "--suffix=.z", "a")
 	s.write(".encrypted", s.read("out/a.x"))
-	s.ok("decrypt", "-k", key, ".encrypted")
-	require.ElementsMatch(t, []string{".encrypted", ".encrypted.decrypted", "a", "a.z", "out/a", "out/a.encrypted",
+	s.write("..encrypted", s.read("out/a.x"))
+	s.write("...encrypted", s.read("out/a.x"))
+	s.ok("decrypt", "-k", key, ".encrypted", "..encrypted", "...encrypted")
+	require.ElementsMatch(t, []string{".encrypted", ".encrypted.decrypted", "..encrypted", "..encrypted.decrypted",
+		"...encrypted", "...encrypted.decrypted", "a", "a.z", "out/a", "out/a.encrypted",
 		"out/a.encrypted.decrypted", "out/a.x", "out/a.x.decrypted", "out/a.x.y"}, s.files())
 	s.fails(2, "another folder", "encrypt", "-k", key, "--suffix", "/../x", "a")
 }
@@ -265,6 +271,34 @@ func TestInterruptedRunsLeaveNoHalfFile(t *testing.T) {
 		require.Contains(t, stderr.String(), "ended: "+signal.String())
 		require.Equal(t, []string{"out"}, s.files())
 		require.Equal(t, "was there", s.read("out"))
+	}
+}
+
+// What fails because its file was taken away does not hide that the run was
+// interrupted. Several tasks write all the time, so that one of them has every chance.
+func TestInterruptedRunsSayNothingElse(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no signals")
+	}
+	s := newShop(t)
+	args := []string{"encrypt", "-k", key, "-j8", "-o", "."}
+	for i := range 8 {
+		name := fmt.Sprintf("in/%d", i)
+		s.write(name, "")
+		require.NoError(t, os.Truncate(s.path(name), 1<<40)) // never done
+		args = append(args, name)
+	}
+	for range 10 {
+		cmd := s.command(args...)
+		stderr := new(strings.Builder)
+		cmd.Stderr = stderr
+		require.NoError(t, cmd.Start())
+		require.Eventually(t, func() bool { return len(s.temporaries()) == 8 }, time.Minute, time.Millisecond)
+		require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+		require.Error(t, cmd.Wait())
+		require.Equal(t, 143, cmd.ProcessState.ExitCode(), "%s", stderr)
+		require.Equal(t, "esdk: ended: terminated\n", stderr.String())
+		require.Empty(t, s.temporaries())
 	}
 }
 

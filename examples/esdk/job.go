@@ -94,6 +94,9 @@ func number(line *cmdline.Line, name string, least, most int64) (int64, bool, er
 
 // common takes over the options that mean the same in both faces.
 func (j *job) common(line *cmdline.Line) error {
+	if j.output == "/dev/stdout" { // and not a new file in the place of the one that it may be a link to
+		j.output = "-"
+	}
 	j.recursive = line.Has("recursive")
 	j.follow = line.Has("follow-symlinks")
 	j.encode, j.decode, j.buffer = line.Has("encode"), line.Has("decode"), line.Has("buffer")

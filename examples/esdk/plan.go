@@ -47,7 +47,8 @@ func (j *job) outputName(name string) string {
 		return name + ".encrypted"
 	}
 	if j.stripped {
-		if original := strings.TrimSuffix(name, ".encrypted"); original != name && filepath.Base(original) == strings.TrimSuffix(filepath.Base(name), ".encrypted") && filepath.Base(name) != ".encrypted" {
+		original, cut := strings.CutSuffix(name, ".encrypted")
+		if base := strings.TrimSuffix(filepath.Base(name), ".encrypted"); cut && base != "" && base != "." && base != ".." {
 			return original
 		}
 	}
@@ -61,7 +62,7 @@ type planner struct {
 	fromModel bool
 	tasks     []*task
 	folder    bool              // the output is a folder
-	inputs    map[string]bool   // the key of each input
+	inputs    map[string]bool   // the key of each input, and of what it is a link to
 	outputs   map[string]string // input by the key of its output
 	resolved  map[string]string // folders without symbolic links
 }
@@ -105,6 +106,9 @@ func (p *program) plan(j *job, fromModel bool) ([]*task, error) {
 	for _, t := range pl.tasks {
 		if t.info != nil {
 			pl.inputs[pl.key(t.input)] = true
+			if real, err := filepath.EvalSymlinks(t.input); err == nil {
+				pl.inputs[pl.key(real)] = true
+			}
 		}
 	}
 	kept := pl.tasks[:0]

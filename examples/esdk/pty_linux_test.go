@@ -157,3 +157,33 @@ func TestPipes(t *testing.T) {
 	require.NoError(t, err)
 	require.NotZero(t, info.Mode()&os.ModeNamedPipe)
 }
+
+// A pipe with the name of a temporary file is not waited for.
+func TestAPipeInPlaceOfATemporaryFile(t *testing.T) {
+	s := newShop(t)
+	s.write("a", "contents")
+	require.NoError(t, syscall.Mkfifo(s.path(".esdk-ABC.tmp"), 0o600))
+	_, stderr, status := s.run("encrypt", "-k", key, "a")
+	require.Equal(t, 0, status)
+	require.Empty(t, stderr)
+}
+
+// /dev/stdout is standard output, and not the name of the file that this may be.
+func TestDevStdoutIsStandardOutput(t *testing.T) {
+	s := newShop(t)
+	s.write("a", "contents")
+	s.ok(modelArgs("-e", "a", "message")...)
+	for _, args := range [][]string{modelArgs("-d", "message", "/dev/stdout"), {"decrypt", "-k", key, "-o", "/dev/stdout", "message"}} {
+		f, err := os.Create(s.path("out"))
+		require.NoError(t, err)
+		defer f.Close()
+		_, err = f.WriteString("before ")
+		require.NoError(t, err)
+		cmd := s.command(args...)
+		cmd.Stdout = f
+		require.NoError(t, cmd.Run())
+		_, err = f.WriteString(" after")
+		require.NoError(t, err)
+		require.Equal(t, "before contents after", s.read("out"))
+	}
+}

@@ -157,6 +157,10 @@ func (d *Desk) look(root *os.Root, folder string) {
 		if !isTemporary(name) {
 			continue
 		}
+		info, err := root.Lstat(filepath.Join(folder, name))
+		if err != nil || !info.Mode().IsRegular() {
+			continue // no run writes to a pipe; to open one would wait for its other end
+		}
 		f, err := root.OpenFile(filepath.Join(folder, name), os.O_RDONLY, 0)
 		if err == nil && locked(f) {
 			f.Close()
