@@ -27,7 +27,7 @@ type outcome struct {
 func (r *run) process(ctx context.Context, t *task) (*outcome, error) {
 	var in io.Reader = os.Stdin
 	if t.input != "-" {
-		f, err := os.Open(t.input)
+		f, err := t.open()
 		if err != nil {
 			return nil, err
 		}
@@ -81,6 +81,20 @@ func (r *run) process(ctx context.Context, t *task) (*outcome, error) {
 		return nil, err
 	}
 	return done, nil
+}
+
+// open opens the input. A link that took the place of a file that was found in a
+// folder, or of a folder on the way, leads to nothing outside.
+func (t *task) open() (*os.File, error) {
+	if t.found.Dir == "" {
+		return os.Open(t.input)
+	}
+	root, err := os.OpenRoot(t.found.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	return root.Open(t.found.Below)
 }
 
 // encrypt writes the message of what it reads.

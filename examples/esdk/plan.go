@@ -17,6 +17,7 @@ import (
 type task struct {
 	input      string      // a path, or "-"
 	info       fs.FileInfo // nil for standard input
+	found      files.Place // where it was found, if links are not to lead out of that folder
 	err        error       // why there is nothing to do
 	kind       sinkKind
 	place      files.Place // of a file
@@ -236,6 +237,9 @@ func (pl *planner) addFolder(root string) {
 	for _, in := range walk.Folder(root) {
 		t := &task{input: in.Path, info: in.Info, err: in.Err}
 		if t.err == nil {
+			if !pl.follow {
+				t.found = files.Place{Dir: root, Below: in.Below}
+			}
 			pl.put(t, root, in.Below, "")
 			continue
 		}

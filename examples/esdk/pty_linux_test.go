@@ -187,3 +187,28 @@ func TestDevStdoutIsStandardOutput(t *testing.T) {
 		require.Equal(t, "before contents after", s.read("out"))
 	}
 }
+
+// A file in a folder that becomes a link after the folder was read leads nowhere. The
+// run waits for the pipe, which comes first.
+func TestAFileThatBecomesALink(t *testing.T) {
+	s := newShop(t)
+	require.NoError(t, syscall.Mkfifo(s.path("pipe"), 0o600))
+	s.write("secret", "secret")
+	s.write("in/a", "contents")
+	s.write("in/sub/secret", "contents")
+	s.mkdir("out")
+	cmd := s.command("encrypt", "-k", key, "-j1", "-r", "-o", "out", "pipe", "in")
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	require.NoError(t, cmd.Start())
+	pipe, err := os.OpenFile(s.path("pipe"), os.O_WRONLY, 0)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(s.path("in/a")))
+	s.link("../secret", "in/a")
+	require.NoError(t, os.RemoveAll(s.path("in/sub")))
+	s.link("..", "in/sub")
+	require.NoError(t, pipe.Close())
+	require.Error(t, cmd.Wait())
+	require.Contains(t, stderr.String(), "2 of 3 failed")
+	require.ElementsMatch(t, []string{"pipe", "secret", "in/a", "in/sub", "out/pipe.encrypted"}, s.files())
+}
