@@ -187,11 +187,22 @@ func printable(s string) string {
 	return b.String()
 }
 
+// inOptions says in options of the command what errors of the library say in fields of
+// its API.
+var inOptions = strings.NewReplacer(
+	"Client.CommitmentPolicy", "--commitment-policy",
+	"Client.MaxEncryptedDataKeys", "--max-encrypted-data-keys",
+	"DecryptOptions.Signature is RejectSigned", "signed messages are to be refused",
+	"DecryptOptions.MaxFrameLength", "--max-length",
+	"DecryptOptions.EncryptionContext", "-c",
+	"neither Options.Region nor the AWS configuration has one", "neither region= nor the AWS configuration has one",
+)
+
 // fail says that something failed: an input, unless that is empty.
 func (p *program) fail(input string, err error) {
 	p.ending.Lock()
 	defer p.ending.Unlock()
-	text := strings.TrimPrefix(err.Error(), "esdk: ")
+	text := inOptions.Replace(strings.TrimPrefix(err.Error(), "esdk: "))
 	var path *fs.PathError // names the file already
 	if errors.As(err, &path) && path.Path == input {
 		input = ""

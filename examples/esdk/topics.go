@@ -22,12 +22,15 @@ tag is verified, before the end of the message is known: if the exit status is n
 discard what was written. -b holds everything back, in memory, until the end.
 
   esdk decrypt -k arn:aws:kms:eu-west-1:111122223333:key/... -c tenant=42 *.encrypted
-  esdk decrypt -k discovery=true -r -o restored backup
+  esdk decrypt -k "discovery=true discovery-partition=aws discovery-account=111122223333" -r -o restored backup
 `,
 		"verify": `Nothing is written but a line "FILE: ok" for each message that is whole and genuine,
 and has the encryption context that -c demands.
 
-  esdk verify -k discovery=true -r backup
+  esdk verify -k "discovery=true discovery-partition=aws discovery-account=111122223333" -r backup
+
+Genuine means: made by somebody who may use one of the keys. discovery=true alone takes
+the keys of every account, also those of whoever made the message.
 `,
 		"inspect": `Nothing that it shows is authentic: anybody can write a header.
 
@@ -69,8 +72,9 @@ AWS KMS: credentials and Region come from where all AWS programs have them.
   esdk encrypt -k "key=alias/backup region=eu-west-1 profile=admin" FILE
   esdk decrypt -k "key=ARN" FILE.encrypted                  key ARNs only, no aliases
   esdk decrypt -k "key=ARN key=ARN near=eu-west-1 hedge-after=300ms" FILE.encrypted
-  esdk decrypt -k discovery=true FILE.encrypted             whatever key the message names
-  esdk decrypt -k "discovery=true discovery-partition=aws discovery-account=111122223333" ...
+  esdk decrypt -k "discovery=true discovery-partition=aws discovery-account=111122223333" FILE.encrypted
+  esdk decrypt -k discovery=true FILE.encrypted             any key of any account: whoever made the
+                                                            message may have chosen it
 
   key=                  ARN, ID or alias; several
   region= profile=      where keys without a Region are; whose credentials

@@ -114,12 +114,16 @@ func (l *Line) set(o *Option, values []string) error {
 
 // Parse reads a command line as GNU programs do: "--name value", "--name=value",
 // "-n value", "-nvalue", several letters in one word, operands anywhere, and "--"
-// before operands that begin with a dash. Names cannot be abbreviated.
+// before operands that begin with a dash. Names cannot be abbreviated. "-name" is
+// "--name" if an option without a value has that name, as in Go programs.
 func Parse(options []Option, args []string) (*Line, error) {
 	line := new(Line)
 	for len(args) > 0 {
 		arg := args[0]
 		args = args[1:]
+		if slices.ContainsFunc(options, func(o Option) bool { return len(o.Long) > 1 && o.Values == None && arg == "-"+o.Long }) {
+			arg = "-" + arg
+		}
 		switch {
 		case arg == "--":
 			line.Operands = append(line.Operands, args...)
