@@ -37,6 +37,9 @@ type front struct {
 	change   func(*http.Response) error
 }
 
+// onMoto reports whether the S3 is that of AWS_ENDPOINT_URL_S3 and not gofakes3.
+func onMoto() bool { return os.Getenv("AWS_ENDPOINT_URL_S3") != "" }
+
 // newBucket returns a bucket of its own: of the S3 that AWS_ENDPOINT_URL_S3 names
 // if it is set, such as moto's, else of one within the process.
 func newBucket(t *testing.T, start func(*httptest.Server)) (*bucket, *front) {
@@ -361,8 +364,10 @@ func TestPutObjectOfAStream(t *testing.T) {
 			} else {
 				require.NoError(t, err)
 			}
-			err = put(s3.PutObjectInput{}, unsignedPayload)
-			require.ErrorContains(t, err, "MissingContentLength")
+			if !onMoto() { // which wants no length
+				err = put(s3.PutObjectInput{}, unsignedPayload)
+				require.ErrorContains(t, err, "MissingContentLength")
+			}
 			f.changeBy(func(res *http.Response) error {
 				res.StatusCode = http.StatusServiceUnavailable
 				return nil
@@ -381,7 +386,7 @@ func TestPutObjectOfAStream(t *testing.T) {
 				return
 			}
 			require.NoError(t, err)
-			if os.Getenv("AWS_ENDPOINT_URL_S3") != "" { // gofakes3 keeps the chunks of trailing checksums as if they were content
+			if onMoto() { // gofakes3 keeps the chunks of trailing checksums as if they were content
 				_, _, err = esdk.Decrypt(t.Context(), b.stored(t, "p"), b.provider, nil)
 				require.NoError(t, err)
 			}
