@@ -72,13 +72,18 @@
 // If a message has keys in several Regions, [New] and [NewDiscovery] read it while one
 // of them is down. What the failure of a Region costs:
 //
-//	the Region, or its key     this message                     the next messages
-//	does not answer            asks the next key after Timeout  ask it last for 30 s
-//	refuses connections        after the SDK's attempts         ask it last for 30 s
-//	answers with 5xx           after the SDK's attempts         ask it last for 30 s
-//	throttles                  after the SDK's attempts         ask it as before
-//	denied, disabled, unknown  at once                          ask it as before
-//	wrong key or context       at once                          ask it as before
+//	the Region, or its key     a message asks the next key  or, with HedgeAfter  the next messages
+//	does not answer            after Timeout                after HedgeAfter     ask it last for 30 s
+//	refuses connections        after the SDK's attempts     after HedgeAfter     ask it last for 30 s
+//	answers with 5xx           after the SDK's attempts     after HedgeAfter     ask it last for 30 s
+//	throttles                  after the SDK's attempts     after HedgeAfter     ask it as before
+//	denied, disabled, unknown  at once                      at once              ask it as before
+//	wrong key or context       at once                      at once              ask it as before
+//
+// What it costs to write, with a [keyprovider.Quorum] over the provider, is alike in each
+// row but the last: the message goes on without the key after the time in the second
+// column or after Wait, whichever is less, and the next messages leave the key out for
+// Cooldown. Without a Quorum, the message fails.
 //
 // With Options.HedgeAfter, the next Region is asked after that time at the latest. The
 // first success wins; the other calls are canceled, and have ended when decryption
