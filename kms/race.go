@@ -24,7 +24,7 @@ type entry struct {
 	begun time.Time
 	probe bool // see outages.pick
 	spent time.Duration
-	cause error
+	err   error
 	lost  bool // the caller's ctx was done before the call's end
 }
 
@@ -134,7 +134,7 @@ func (r *race) call(e *entry) {
 		if e.lost {
 			err = provider.Ended(r.caller.Err(), err)
 		}
-		e.cause = provider.Cause(e.index, &r.keys[e.index], e.spent, err)
+		e.err = err
 	case r.over: // another was first
 		clear(opened)
 	default:
@@ -227,13 +227,18 @@ func (r *race) ended() error {
 		}
 		return nil
 	}
-	err := r.asked[first].cause
+	err := r.cause(r.asked[first])
 	for i, e := range r.asked[:min(len(r.asked), maxNamed)] {
 		if i != first {
-			err = fmt.Errorf("%w; %v", err, e.cause)
+			err = fmt.Errorf("%w; %v", err, r.cause(e))
 		}
 	}
 	return err
+}
+
+// cause returns the error of an entry that names it.
+func (r *race) cause(e *entry) error {
+	return provider.Cause(e.index, &r.keys[e.index], e.spent, e.err)
 }
 
 // maxNamed is how many entries the error of a done ctx names at most: a hostile message

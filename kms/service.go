@@ -15,7 +15,6 @@ import (
 	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/kms/internal/arn"
-	"github.com/esdk-go/esdk/kms/internal/datakey"
 	"github.com/esdk-go/esdk/kms/internal/setup"
 )
 
@@ -238,7 +237,7 @@ func (s *service) decryptFirst(ctx context.Context, name string, req *keyprovide
 			return nil, provider.Cause(i, edk, 0, err)
 		}
 		if edk.ProviderID != providerID {
-			failed.Pass(edk)
+			failed.Add(i, edk, 0, nil)
 			continue
 		}
 		key, err := arn.ParseKey(string(edk.ProviderInfo))
@@ -246,7 +245,7 @@ func (s *service) decryptFirst(ctx context.Context, name string, req *keyprovide
 			key, err = choose(key)
 		}
 		if err != nil {
-			failed.Skip(i, edk, provider.Skip(err))
+			failed.Add(i, edk, 0, provider.Skip(err))
 			continue
 		}
 		entries = append(entries, &entry{index: i, key: key})
@@ -263,9 +262,9 @@ func (s *service) decryptFirst(ctx context.Context, name string, req *keyprovide
 		return nil, err
 	}
 	for _, e := range r.asked {
-		failed.Try(e.cause)
+		failed.Add(e.index, &keys[e.index], e.spent, e.err)
 	}
-	return datakey.Of(nil, keyprovider.EncryptedDataKey{}, failed.Failure(name))
+	return nil, (*keyprovider.DecryptError)(failed.Failure(name))
 }
 
 // checkDataKey checks a data key that KMS returned.

@@ -25,6 +25,12 @@ type skipped struct{ err error }
 func (e skipped) Error() string { return "skipped: " + e.err.Error() }
 func (e skipped) Unwrap() error { return e.err }
 
+// tried reports whether an [Unwrap] that returned no data key tried to open one.
+func tried(err error) bool {
+	_, skip := err.(skipped)
+	return err != nil && !skip
+}
+
 // Open returns the first data key that opens, and the entry of keys that held it.
 // It tries them in their order. Once ctx is done it returns an error
 // that wraps ctx's and names the entry that it came to; if no data key opens, a
@@ -39,18 +45,10 @@ func Open(ctx context.Context, name string, keys []format.EncryptedDataKey, unwr
 		if plaintext != nil && err == nil {
 			return plaintext, keys[i], nil
 		}
-		if err == nil {
-			failed.Pass(&keys[i])
-			continue
-		}
-		if _, ok := err.(skipped); ok {
-			failed.Skip(i, &keys[i], err)
-			continue
-		}
-		if done := ctx.Err(); done != nil {
+		if done := ctx.Err(); done != nil && tried(err) {
 			return nil, format.EncryptedDataKey{}, Cause(i, &keys[i], 0, Ended(done, err))
 		}
-		failed.Try(Cause(i, &keys[i], 0, err))
+		failed.Add(i, &keys[i], 0, err)
 	}
 	return nil, format.EncryptedDataKey{}, failed.Failure(name)
 }
@@ -90,25 +88,21 @@ type Causes struct {
 	others  int                        // those beyond
 }
 
-// Try records the [Cause] of an entry that was tried in vain.
-func (c *Causes) Try(cause error) { c.tried = append(c.tried, cause) }
-
-// Skip records that the entry at index i was not tried: err is what [Skip] returns.
-func (c *Causes) Skip(i int, edk *format.EncryptedDataKey, err error) {
-	if len(c.skipped) == maxCauses {
-		c.more++
-		return
-	}
-	c.skipped = append(c.skipped, Cause(i, edk, 0, err))
-}
-
-// Pass records that an entry is another provider's.
-func (c *Causes) Pass(edk *format.EncryptedDataKey) {
-	if len(c.foreign) == maxNamed {
+// Add records why the entry at index i did not open, and how long that took: err is
+// what an [Unwrap] returns, nil if the entry is another provider's.
+func (c *Causes) Add(i int, edk *format.EncryptedDataKey, spent time.Duration, err error) {
+	switch {
+	case tried(err):
+		c.tried = append(c.tried, Cause(i, edk, spent, err))
+	case err == nil && len(c.foreign) < maxNamed:
+		c.foreign = append(c.foreign, edk)
+	case err == nil:
 		c.others++
-		return
+	case len(c.skipped) < maxCauses:
+		c.skipped = append(c.skipped, Cause(i, edk, spent, err))
+	default:
+		c.more++
 	}
-	c.foreign = append(c.foreign, edk)
 }
 
 // Failure is that of the provider called name. If no entry was tried, it says

@@ -11,7 +11,7 @@ import (
 
 // Generate returns a random data key and what k wraps it to.
 func Generate(ctx context.Context, k keyprovider.MasterKey, req *keyprovider.Request) (*keyprovider.DataKey, error) {
-	return Of(provider.Generate(req.Suite, func(plaintext []byte) (keyprovider.EncryptedDataKey, error) {
+	return of(provider.Generate(req.Suite, func(plaintext []byte) (keyprovider.EncryptedDataKey, error) {
 		return k.EncryptDataKey(ctx, req, plaintext)
 	}))
 }
@@ -19,12 +19,10 @@ func Generate(ctx context.Context, k keyprovider.MasterKey, req *keyprovider.Req
 // Open returns the first data key that opens: see provider.Open. Its error is
 // that of ctx or a *[keyprovider.DecryptError].
 func Open(ctx context.Context, name string, keys []keyprovider.EncryptedDataKey, unwrap provider.Unwrap) (*keyprovider.DataKey, error) {
-	return Of(provider.Open(ctx, name, keys, unwrap))
+	return of(provider.Open(ctx, name, keys, unwrap))
 }
 
-// Of returns the data key whose parts these are, or the error: a
-// *[keyprovider.DecryptError] for a provider.Failure.
-func Of(plaintext []byte, edk keyprovider.EncryptedDataKey, err error) (*keyprovider.DataKey, error) {
+func of(plaintext []byte, edk keyprovider.EncryptedDataKey, err error) (*keyprovider.DataKey, error) {
 	if failure, ok := err.(*provider.Failure); ok {
 		return nil, (*keyprovider.DecryptError)(failure)
 	}
