@@ -130,8 +130,9 @@ func (d *Discovery) MasterKeys(context.Context, *keyprovider.Request) ([]keyprov
 }
 
 // DecryptDataKey calls Decrypt for each of keys whose KMS key the filter allows, until
-// one succeeds: one after the other, in the order that Options.Near and
-// Options.HedgeAfter describe. If none does, the error is a [keyprovider.DecryptError].
+// one succeeds. Options.Near says in which order, and Options.HedgeAfter whether several
+// are tried at the same time. If none succeeds, the error is a
+// [keyprovider.DecryptError].
 func (d *Discovery) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
 	return d.service.decryptFirst(ctx, d.String(), req, keys, d.choose)
 }

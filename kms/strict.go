@@ -77,8 +77,9 @@ func (p *Provider) MasterKeys(context.Context, *keyprovider.Request) ([]keyprovi
 }
 
 // DecryptDataKey calls Decrypt for each of keys that are under one of the provider's
-// keys, until one succeeds: one after the other, in the order that Options.Near and
-// Options.HedgeAfter describe. If none does, the error is a [keyprovider.DecryptError].
+// keys, until one succeeds. Options.Near says in which order, and Options.HedgeAfter
+// whether several are tried at the same time. If none succeeds, the error is a
+// [keyprovider.DecryptError].
 func (p *Provider) DecryptDataKey(ctx context.Context, req *keyprovider.Request, keys []keyprovider.EncryptedDataKey) (*keyprovider.DataKey, error) {
 	key, err := p.service.decryptFirst(ctx, p.String(), req, keys, p.choose)
 	if failure, ok := err.(*keyprovider.DecryptError); ok && errors.Is(err, keyprovider.ErrNoMatch) {

@@ -16,10 +16,9 @@
 // There are also aliases ([Server.CreateAlias]), replicas ([Server.CreateMultiRegionKey])
 // and faults: disabled keys ([Server.DisableKey]), denied calls ([Server.DenyAccess]),
 // throttling ([Server.Throttle]), latency ([Server.SetLatency]) and any response of your
-// own ([Server.Intercept]). A Region can be down in each way: it does not answer
-// ([Server.CutOff]), closes connections ([Server.Refuse]), answers with errors
-// ([Server.Fail]) or is slow ([Server.Slow]), until [Server.Restore]. [Server.Calls]
-// returns the calls made.
+// own ([Server.Intercept]). A Region can fail in four ways, until [Server.Restore]: it
+// does not answer ([Server.CutOff]), closes connections ([Server.Refuse]), answers with
+// errors ([Server.Fail]) or is slow ([Server.Slow]). [Server.Calls] returns the calls made.
 //
 // A [BranchKeyStore] keeps branch keys in memory, for hierarchical providers.
 //
