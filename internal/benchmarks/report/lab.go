@@ -21,6 +21,7 @@ type lab struct {
 	rounds   int
 	slice    time.Duration // least time for a contestant in each round
 	size     int           // of large messages
+	phase    time.Duration // of an outage
 	cores    int
 	patience time.Duration // left for rounds that other programs disturb
 

@@ -60,9 +60,9 @@ func main() {
 		exitOn(memoryChild(*child))
 		return
 	}
-	l := &lab{rounds: max(1, *rounds), slice: 25 * time.Millisecond, size: 64 << 20, cores: runtime.NumCPU(), patience: *patience}
+	l := &lab{rounds: max(1, *rounds), slice: 25 * time.Millisecond, size: 64 << 20, phase: 20 * time.Second, cores: runtime.NumCPU(), patience: *patience}
 	if *quick {
-		l.rounds, l.slice, l.size, l.patience = min(l.rounds, 3), time.Millisecond, 8<<20, 0
+		l.rounds, l.slice, l.size, l.phase, l.patience = min(l.rounds, 3), time.Millisecond, 8<<20, time.Second, 0
 	}
 	l.spareMemory(true)
 	machine, start := describeMachine(), time.Now()

@@ -16,10 +16,6 @@ import (
 // outage measures what the loss of one of three Regions costs, with examples/outage: 64
 // goroutines, 5 ms of latency, the Region cut off in the middle third.
 func outage(l *lab) error {
-	phase := 20 * time.Second
-	if l.slice == time.Millisecond { // -quick
-		phase = time.Second
-	}
 	dir, err := os.MkdirTemp("", "esdk-outage-*")
 	if err != nil {
 		return err
@@ -30,7 +26,7 @@ func outage(l *lab) error {
 		return fmt.Errorf("examples/outage: %w: %s", err, out)
 	}
 	t := l.table("A Region is down", fmt.Sprintf("`examples/outage -phase %v`: keys in three Regions, 5 ms of latency, 64 goroutines that encrypt a message, decrypt it and an old one, and pause "+
-		"for half a second. The first Region is cut off in the second phase. Times in milliseconds. A message is slow if it takes over 105 ms.", phase),
+		"for half a second. The first Region is cut off in the second phase. Times in milliseconds. A message is slow if it takes over 105 ms.", l.phase),
 		"", "phase", "messages", "failed", "median", "over the first phase's", "99 %", "slowest", "slow")
 	c := chart{file: "outage", title: "The slowest message of each second, while a Region is cut off", x: "seconds", y: "ms", logY: true}
 	for _, run := range []struct{ hedge, decrypt, encrypt string }{
@@ -40,7 +36,7 @@ func outage(l *lab) error {
 		l.waitForQuiet()
 		file := filepath.Join(dir, "samples.csv")
 		var stderr bytes.Buffer
-		cmd := exec.Command(program, "-phase", phase.String(), "-hedge", run.hedge, "-wait", "50ms", "-timeout", "1s", "-csv", file)
+		cmd := exec.Command(program, "-phase", l.phase.String(), "-hedge", run.hedge, "-wait", "50ms", "-timeout", "1s", "-csv", file)
 		cmd.Stderr = &stderr
 		if err := cmd.Run(); err != nil && !errors.As(err, new(*exec.ExitError)) { // messages that failed are in the table
 			return fmt.Errorf("examples/outage: %w", err)
@@ -50,23 +46,22 @@ func outage(l *lab) error {
 			return fmt.Errorf("examples/outage: %w: %s", err, &stderr)
 		}
 		for _, line := range []struct{ direction, name string }{{"encrypt", run.encrypt}, {"decrypt", run.decrypt}} {
-			direction, name := line.direction, line.name
-			if name == "" {
+			if line.name == "" {
 				continue
 			}
 			var median float64
 			for i, during := range []string{"before", "during", "after"} {
-				took, failed := samples[direction].between(time.Duration(i)*phase, time.Duration(i+1)*phase)
+				took, failed := samples[line.direction].between(time.Duration(i)*l.phase, time.Duration(i+1)*l.phase)
 				if i == 0 {
 					median = quantile(took, 0.5)
 				}
 				slow, _ := slices.BinarySearch(took, 105)
-				t.add(name, during, strconv.Itoa(len(took)+failed), strconv.Itoa(failed), digits(quantile(took, 0.5)), digits(quantile(took, 0.5)/median),
+				t.add(line.name, during, strconv.Itoa(len(took)+failed), strconv.Itoa(failed), digits(quantile(took, 0.5)), digits(quantile(took, 0.5)/median),
 					digits(quantile(took, 0.99)), digits(quantile(took, 1)), strconv.Itoa(len(took)-slow))
 			}
-			for second := time.Duration(0); second < 3*phase; second += time.Second {
-				if took, _ := samples[direction].between(second, second+time.Second); len(took) > 0 {
-					c.point(name, second.Seconds(), quantile(took, 1))
+			for second := time.Duration(0); second < 3*l.phase; second += time.Second {
+				if took, _ := samples[line.direction].between(second, second+time.Second); len(took) > 0 {
+					c.point(line.name, second.Seconds(), quantile(took, 1))
 				}
 			}
 		}
