@@ -108,8 +108,9 @@ install_old_python() {
 	1.*) packages+=(cryptography==3.4.8 'attrs<19') pythons=(3.8 3.9 3.7) ;;
 	2.*) packages+=(cryptography==3.4.8) pythons=(3.8 3.9 3.7) ;;
 	esac
+	local PYTHON # which venv uses
 	PYTHON=$(python_of "${pythons[@]}")
-	PYTHON=$PYTHON venv "$work/$1/venv" "${packages[@]}"
+	venv "$work/$1/venv" "${packages[@]}"
 	echo "on $("$work/$1/venv/bin/python" --version), cryptography $("$work/$1/venv/bin/python" -c 'import cryptography; print(cryptography.__version__)' 2>/dev/null)" >"$work/$1/version"
 }
 round_old_python() { PYTHONPATH=peers/cli "$work/$1/venv/bin/python" -W ignore peers/old/peer.py "${@:2}"; }
