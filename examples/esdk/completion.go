@@ -7,28 +7,19 @@ import (
 	"github.com/esdk-go/esdk/examples/esdk/internal/cmdline"
 )
 
-// words returns all that can begin an option of a command.
-func words(command string) []string {
+// words returns the names of all options of a command.
+func words(command string) string {
 	var list []string
 	for _, o := range optionsOf(command) {
-		for _, short := range o.Short {
-			list = append(list, "-"+short)
-		}
-		if o.Long != "" && !(command == model && o.Long == "verbose") {
-			list = append(list, "--"+o.Long)
-		}
+		list = append(list, o.names(command != model)...)
 	}
-	return list
+	return strings.Join(list, " ")
 }
 
 // operandWords are what can follow the commands that take no files.
 func operandWords() map[string]string {
-	var names []string
-	for _, c := range commands() {
-		names = append(names, c.name)
-	}
 	return map[string]string{
-		"help":       strings.Join(append(append(names, topicNames()...), "man"), " "),
+		"help":       commandNames() + " " + strings.Join(topicNames(), " ") + " man",
 		"completion": "bash zsh fish",
 		"keys":       "create-table create rotate list versions",
 	}
@@ -55,9 +46,9 @@ _esdk() {
 	}
 	fmt.Fprintf(&b, "\tesac\n\tcase ${COMP_WORDS[1]} in\n")
 	for _, c := range commands() {
-		fmt.Fprintf(&b, "\t%s) options='%s' operands='%s' ;;\n", c.name, strings.Join(words(c.name), " "), operandWords()[c.name])
+		fmt.Fprintf(&b, "\t%s) options='%s' operands='%s' ;;\n", c.name, words(c.name), operandWords()[c.name])
 	}
-	fmt.Fprintf(&b, "\t-*) options='%s' ;;\n\tesac\n", strings.Join(words(model), " "))
+	fmt.Fprintf(&b, "\t-*) options='%s' ;;\n\tesac\n", words(model))
 	fmt.Fprintf(&b, `	if [ "$COMP_CWORD" -eq 1 ]; then
 		COMPREPLY=($(compgen -W '%s %s' -- "$cur"))
 	elif [ "${cur:0:1}" = - ]; then
@@ -71,7 +62,7 @@ _esdk() {
 	fi
 }
 complete -F _esdk esdk
-`, commandNames(), strings.Join(words(model), " "))
+`, commandNames(), words(model))
 	return b.String()
 }
 
@@ -96,14 +87,7 @@ func zshCompletion() string {
 	b.WriteString("\t)\n\tif (( CURRENT == 2 )) && [[ $words[2] != -* ]]; then\n\t\t_describe command commands\n\t\treturn\n\tfi\n\tcase $words[2] in\n")
 	specs := func(command string) {
 		for _, o := range optionsOf(command) {
-			names := []string{}
-			for _, short := range o.Short {
-				names = append(names, "-"+short)
-			}
-			if o.Long != "" && !(command == model && o.Long == "verbose") {
-				names = append(names, "--"+o.Long)
-			}
-			for _, name := range names {
+			for _, name := range o.names(command != model) {
 				spec := fmt.Sprintf("*%s[%s]", name, quote.Replace(o.help))
 				if o.Values != cmdline.None {
 					action := "_files"
@@ -146,9 +130,7 @@ func fishCompletion() string {
 			for _, short := range o.Short {
 				fmt.Fprintf(&b, " -s %s", short)
 			}
-			if o.Long != "" {
-				fmt.Fprintf(&b, " -l %s", o.Long)
-			}
+			fmt.Fprintf(&b, " -l %s", o.Long)
 			if len(o.Choices) > 0 {
 				fmt.Fprintf(&b, " -x -a '%s'", strings.Join(o.Choices, " "))
 			} else if o.Values != cmdline.None {

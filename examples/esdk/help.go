@@ -50,16 +50,18 @@ func overview() string {
 	return b.String()
 }
 
+// names returns the option with its dashes. aws-encryption-cli has -v, but no --verbose.
+func (o *option) names(gnu bool) []string {
+	names := o.Names()
+	if o.Long == "verbose" && !gnu {
+		names = names[:len(names)-1]
+	}
+	return names
+}
+
 // term returns how an option and its value are written.
-func term(o option, gnu bool) string {
-	var names []string
-	for _, short := range o.Short {
-		names = append(names, "-"+short)
-	}
-	if o.Long != "" && !(o.Long == "verbose" && !gnu) {
-		names = append(names, "--"+o.Long)
-	}
-	text := strings.Join(names, ", ")
+func (o *option) term(gnu bool) string {
+	text := strings.Join(o.names(gnu), ", ")
 	switch {
 	case o.Values == cmdline.None:
 	case o.Values == cmdline.Optional && !gnu:
@@ -72,18 +74,23 @@ func term(o option, gnu bool) string {
 	return text
 }
 
+// text returns what help and man page say about an option.
+func (o *option) text(gnu bool) string {
+	text := o.help
+	if len(o.Choices) > 0 {
+		text += ": " + strings.Join(o.Choices, ", ")
+	}
+	if gnu && (o.Repeat == cmdline.Append && o.Values != cmdline.None || o.Values == cmdline.Many) {
+		text += "; may be repeated"
+	}
+	return text
+}
+
 // optionHelp returns the help texts of options.
 func optionHelp(options []option, gnu bool) string {
 	var b strings.Builder
 	for _, o := range options {
-		text := o.help
-		if len(o.Choices) > 0 {
-			text += ": " + strings.Join(o.Choices, ", ")
-		}
-		if gnu && (o.Repeat == cmdline.Append && o.Values != cmdline.None || o.Values == cmdline.Many) {
-			text += "; may be repeated"
-		}
-		fmt.Fprintf(&b, "  %s\n%s", term(o, gnu), indent(text, "        ", 88))
+		fmt.Fprintf(&b, "  %s\n%s", o.term(gnu), indent(o.text(gnu), "        ", 88))
 	}
 	return b.String()
 }
@@ -166,11 +173,7 @@ func manPage() string {
 			fmt.Fprintf(&b, ".PP\n.nf\n%s.fi\n", escape.Replace(details))
 		}
 		for _, o := range options {
-			text := o.help
-			if len(o.Choices) > 0 {
-				text += ": " + strings.Join(o.Choices, ", ")
-			}
-			fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", escape.Replace(term(o, true)), escape.Replace(text))
+			fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", escape.Replace(o.term(true)), escape.Replace(o.text(true)))
 		}
 	}
 	for _, t := range topics() {
@@ -178,7 +181,7 @@ func manPage() string {
 	}
 	fmt.Fprintf(&b, ".SH MODEL\n.nf\n%s.fi\n", escape.Replace(modelText))
 	for _, o := range optionsOf(model) {
-		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", escape.Replace(term(o, false)), escape.Replace(o.help))
+		fmt.Fprintf(&b, ".TP\n.B %s\n%s\n", escape.Replace(o.term(false)), escape.Replace(o.text(false)))
 	}
 	return b.String()
 }

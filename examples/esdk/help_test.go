@@ -56,7 +56,7 @@ func comparison() string {
 	b.WriteString("| aws-encryption-cli | here |\n|---|---|\n")
 	for _, o := range options() {
 		if o.model != "" {
-			fmt.Fprintf(&b, "| `%s` | %s |\n", term(o, false), o.model)
+			fmt.Fprintf(&b, "| `%s` | %s |\n", o.term(false), o.model)
 		}
 	}
 	return b.String()

@@ -234,17 +234,14 @@ func modelJob(line *cmdline.Line) (*job, error) {
 		}
 	}
 	var missing []string
-	for _, o := range optionsOf(model) {
-		switch o.Long {
-		case "wrapping-keys", "input", "output":
-			if !line.Has(o.Long) {
-				missing = append(missing, o.Name())
-			}
+	for _, names := range []string{"-w/--wrapping-keys", "-i/--input", "-o/--output"} {
+		if _, long, _ := strings.Cut(names, "/--"); !line.Has(long) {
+			missing = append(missing, names)
 		}
 	}
 	switch {
 	case len(missing) > 0:
-		return nil, fmt.Errorf("the following arguments are required: %s", strings.Join(sortedLike(missing, "-w", "-i", "-o"), ", "))
+		return nil, fmt.Errorf("the following arguments are required: %s", strings.Join(missing, ", "))
 	case len(modes) == 0:
 		return nil, errors.New("one of the arguments --version -e/--encrypt -d/--decrypt --decrypt-unsigned is required")
 	case len(modes) > 1:
@@ -268,17 +265,6 @@ func modelJob(line *cmdline.Line) (*job, error) {
 		return nil, errors.New("--output: the name is empty")
 	}
 	return j, j.common(line)
-}
-
-// sortedLike sorts by which of the prefixes a string has.
-func sortedLike(list []string, prefixes ...string) []string {
-	slices.SortStableFunc(list, func(a, b string) int {
-		rank := func(s string) int {
-			return slices.IndexFunc(prefixes, func(p string) bool { return strings.HasPrefix(s, p) })
-		}
-		return rank(a) - rank(b)
-	})
-	return list
 }
 
 // modernFrameLength is the default of the modern commands: files are long.

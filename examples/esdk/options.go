@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -62,7 +63,7 @@ func suiteNames() []string {
 }
 
 func policyNames() []string {
-	return []string{"forbid-encrypt-allow-decrypt", "require-encrypt-allow-decrypt", "require-encrypt-require-decrypt"}
+	return slices.Sorted(maps.Keys(policies()))
 }
 
 const (

@@ -167,7 +167,8 @@ func (r *run) one(ctx context.Context, t *task) *result {
 		maps.Copy(record, map[string]any{
 			"header": headerRecord(m.header), "header_auth": authenticationRecord(m.header),
 			"skipped": true, "reason": "Missing encryption context key or value",
-			"missing_encryption_context_keys": list(m.keys), "missing_encryption_context_pairs": list(m.pairs),
+			// Not nil, which would be null in JSON.
+			"missing_encryption_context_keys": append([]string{}, m.keys...), "missing_encryption_context_pairs": append([][2]string{}, m.pairs...),
 		})
 		return &result{record: record, err: err}
 	case errors.Is(err, fs.ErrExist) && r.existing == skip:
@@ -187,14 +188,6 @@ func (r *run) one(ctx context.Context, t *task) *result {
 	}
 	r.describe(t, done)
 	return res
-}
-
-// list is an empty slice instead of nil, which would be null in JSON.
-func list[T any](s []T) []T {
-	if s == nil {
-		return []T{}
-	}
-	return s
 }
 
 // record begins the metadata of a task.

@@ -41,33 +41,23 @@ type Option struct {
 	Exact bool
 }
 
-// Name returns the option as error messages and help texts call it, such as
-// "-o/--output".
-func (o *Option) Name() string {
+// Names returns the names of the option with their dashes, the long one last.
+func (o *Option) Names() []string {
 	var names []string
 	for _, short := range o.Short {
 		names = append(names, "-"+short)
 	}
-	if o.Long != "" {
-		names = append(names, "--"+o.Long)
-	}
-	return strings.Join(names, "/")
+	return append(names, "--"+o.Long)
 }
 
-// key is the option's name in a Line.
-func (o *Option) key() string {
-	if o.Long != "" {
-		return o.Long
-	}
-	return o.Short[0]
-}
+// Name returns the option as error messages call it, such as "-o/--output".
+func (o *Option) Name() string { return strings.Join(o.Names(), "/") }
 
 // A Line is a command line that was read.
 type Line struct {
-	// Options has the values of each option by its long name, or by its letter
-	// if it has no long one: a slice for each time that it was given.
+	// Options has the values of each option by its long name: a slice for each
+	// time that it was given.
 	Options  map[string][][]string
-	Order    []string // the names of Options, in the order of their first use
 	Operands []string // what is no option
 }
 
@@ -91,7 +81,7 @@ func (l *Line) All(name string) []string { return slices.Concat(l.Options[name].
 
 // set records one use of an option.
 func (l *Line) set(o *Option, values []string) error {
-	name := o.key()
+	name := o.Long
 	if l.Has(name) && o.Repeat == Once {
 		return fmt.Errorf("%s may not be given more than once", o.Name())
 	}
@@ -104,9 +94,6 @@ func (l *Line) set(o *Option, values []string) error {
 	}
 	if l.Options == nil {
 		l.Options = make(map[string][][]string)
-	}
-	if !l.Has(name) {
-		l.Order = append(l.Order, name)
 	}
 	l.Options[name] = append(l.Options[name], values)
 	return nil

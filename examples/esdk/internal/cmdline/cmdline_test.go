@@ -1,8 +1,10 @@
 package cmdline
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -79,7 +81,7 @@ func options() []Option {
 		{Long: "frame-length", Values: One},
 		{Long: "policy", Values: One, Repeat: Last, Choices: []string{"a", "b"}},
 		{Long: "recursive", Short: []string{"r", "R"}, Repeat: Last},
-		{Short: []string{"v"}, Repeat: Append},
+		{Long: "verbose", Short: []string{"v"}, Exact: true, Repeat: Append},
 		{Long: "follow", Exact: true, Repeat: Last},
 	}
 }
@@ -102,8 +104,8 @@ func TestModelIsReadAsArgparseDoes(t *testing.T) {
 		{args: []string{"-o", "-"}, want: map[string][][]string{"output": one("-")}},
 		{args: []string{"-er"}, want: map[string][][]string{"encrypt": one(), "recursive": one()}},
 		{args: []string{"-R"}, want: map[string][][]string{"recursive": one()}},
-		{args: []string{"-vvv"}, want: map[string][][]string{"v": {{}, {}, {}}}},
-		{args: []string{"-vrox"}, want: map[string][][]string{"v": one(), "recursive": one(), "output": one("x")}},
+		{args: []string{"-vvv"}, want: map[string][][]string{"verbose": {{}, {}, {}}}},
+		{args: []string{"-vrox"}, want: map[string][][]string{"verbose": one(), "recursive": one(), "output": one("x")}},
 		{args: []string{"--suffix", "-e"}, want: map[string][][]string{"suffix": one(), "encrypt": one()}},
 		{args: []string{"--suffix", ".x"}, want: map[string][][]string{"suffix": one(".x")}},
 		{args: []string{"--suffix="}, want: map[string][][]string{"suffix": one("")}},
@@ -143,9 +145,9 @@ func TestModelIsReadAsArgparseDoes(t *testing.T) {
 			}
 		}
 	}
-	line, err := ParseModel(options(), []string{"-e", "-v", "--nothing-known"}, "v")
+	line, err := ParseModel(options(), []string{"-e", "-v", "--nothing-known"}, "verbose")
 	require.NoError(t, err)
-	require.True(t, line.Has("v"))
+	require.True(t, line.Has("verbose"))
 }
 
 func TestModernCommandLines(t *testing.T) {
@@ -160,9 +162,9 @@ func TestModernCommandLines(t *testing.T) {
 	require.Equal(t, []string{"a=b", "-c=d"}, line.All("encryption-context"))
 	require.Equal(t, "x", line.Value("output"))
 	require.Equal(t, ".s", line.Value("suffix"))
-	require.Equal(t, 1, line.Count("v"))
+	require.Equal(t, 1, line.Count("verbose"))
 	require.False(t, line.Has("encrypt"))
-	require.Equal(t, []string{"v", "recursive", "output", "suffix", "encryption-context"}, line.Order)
+	require.ElementsMatch(t, []string{"verbose", "recursive", "output", "suffix", "encryption-context"}, slices.Collect(maps.Keys(line.Options)))
 	for want, args := range map[string][]string{
 		"unknown option --x":            {"--x"},
 		"unknown option --out":          {"--out", "x"},

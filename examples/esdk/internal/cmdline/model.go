@@ -30,11 +30,9 @@ func ParseModel(options []Option, args []string, stop ...string) (*Line, error) 
 		for _, short := range o.Short {
 			p.names["-"+short] = o
 		}
-		if o.Long != "" {
-			p.names["--"+o.Long] = o
-			if !o.Exact {
-				p.order = append(p.order, "-"+o.Long, "--"+o.Long) // with one dash it is a mistake that is looked for
-			}
+		p.names["--"+o.Long] = o
+		if !o.Exact {
+			p.order = append(p.order, "-"+o.Long, "--"+o.Long) // with one dash it is a mistake that is looked for
 		}
 		for _, short := range o.Short {
 			p.order = append(p.order, "-"+short)

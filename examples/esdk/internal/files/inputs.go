@@ -3,6 +3,7 @@
 package files
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -66,7 +67,7 @@ func glob(pattern string) []string {
 			}
 			continue
 		}
-		entries, _ := os.ReadDir(cmpOr(dir, ".")) // one that cannot be read has no matches
+		entries, _ := os.ReadDir(cmp.Or(dir, ".")) // one that cannot be read has no matches
 		for _, entry := range entries {
 			if strings.HasPrefix(entry.Name(), ".") && !strings.HasPrefix(base, ".") {
 				continue
@@ -77,13 +78,6 @@ func glob(pattern string) []string {
 		}
 	}
 	return found
-}
-
-func cmpOr(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
 }
 
 // matches is filepath.Match with the rules of Python for backslashes and [!...].

@@ -1,6 +1,7 @@
 package keyspec
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdh"
 	"crypto/ecdsa"
@@ -106,8 +107,8 @@ func decodeAES(data []byte, encoding string) ([]byte, error) {
 			keys[encoding] = key
 		}
 	}
-	add("raw", append([]byte(nil), data...), nil)
-	text := trimSpace(data)
+	add("raw", bytes.Clone(data), nil)
+	text := bytes.TrimSpace(data)
 	key := make([]byte, hex.DecodedLen(len(text)))
 	_, err := hex.Decode(key, text)
 	add("hex", key, err)
@@ -132,18 +133,6 @@ func decodeAES(data []byte, encoding string) ([]byte, error) {
 		return keys[fits[0]], nil
 	}
 	return nil, fmt.Errorf("it can be read as %s or as %s: say encoding=%s or encoding=%s", fits[0], fits[1], fits[0], fits[1])
-}
-
-// trimSpace is bytes.TrimSpace for ASCII, without a copy.
-func trimSpace(b []byte) []byte {
-	space := func(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
-	for len(b) > 0 && space(b[0]) {
-		b = b[1:]
-	}
-	for len(b) > 0 && space(b[len(b)-1]) {
-		b = b[:len(b)-1]
-	}
-	return b
 }
 
 func (b *Builder) rawRSA(_ context.Context, a *attributes) (keyprovider.MasterKeyProvider, error) {
