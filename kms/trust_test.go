@@ -95,10 +95,10 @@ func TestWhatAClientReturnsIsNotTrusted(t *testing.T) {
 	for what, client := range map[string]kms.API{"zeros": zeros{}, "nothing": silent{}, "empty results": empty{}, "another key's": other{}} {
 		opts := kms.Options{ClientFor: func(context.Context, string) (kms.API, error) { return client, nil }}
 		for name, call := range calls(t, opts, key1, priv.PublicKey()) {
+			if what == "zeros" && (name == "Encrypt" || name == "GetPublicKey") {
+				continue // they return no secrets
+			}
 			t.Run(what+"/"+name, func(t *testing.T) {
-				if what == "zeros" && (name == "Encrypt" || name == "GetPublicKey") {
-					t.Skip("it returns no secrets")
-				}
 				err := call(t.Context())
 				var failure *kms.KeyError
 				require.ErrorAs(t, err, &failure)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -74,20 +75,21 @@ for words in "enc" "decrypt --com" "decrypt --commitment-policy for" "keys r" "h
 end`},
 		"zsh": {"-f", "-n", "/dev/stdin"},
 	} {
-		path, err := exec.LookPath(shell)
-		if err != nil {
-			t.Logf("SKIPPED: there is no %s here", shell)
-			continue
-		}
-		cmd := exec.CommandContext(t.Context(), path, check...)
-		cmd.Env = s.env
-		cmd.Stdin = strings.NewReader(s.ok("completion", shell))
-		out, err := cmd.CombinedOutput()
-		require.NoError(t, err, "%s: %s", shell, out)
-		if shell != "zsh" { // where it is read, and no more
-			require.Equal(t, []string{"encrypt", "--commitment-policy", "forbid-encrypt-allow-decrypt", "rotate", "KEYS", "--unsigned"},
-				strings.Fields(string(out)), shell)
-		}
+		t.Run(shell, func(t *testing.T) {
+			path, err := exec.LookPath(shell)
+			if err != nil {
+				t.Skipf("there is no %s here", shell)
+			}
+			cmd := exec.CommandContext(t.Context(), path, check...)
+			cmd.Env = s.env
+			cmd.Stdin = strings.NewReader(s.ok("completion", shell))
+			out, err := cmd.CombinedOutput()
+			require.NoError(t, err, "%s: %s", shell, out)
+			if shell != "zsh" { // where it is read, and no more
+				require.Equal(t, []string{"encrypt", "--commitment-policy", "forbid-encrypt-allow-decrypt", "rotate", "KEYS", "--unsigned"},
+					strings.Fields(string(out)), shell)
+			}
+		})
 	}
 }
 
@@ -97,13 +99,24 @@ func TestManPage(t *testing.T) {
 	for _, o := range options() {
 		require.Contains(t, page, strings.ReplaceAll("--"+o.Long, "-", `\-`))
 	}
-	groff, err := exec.LookPath("groff")
-	if err != nil {
-		t.Skip("there is no groff here")
+	// Only these requests and escapes are meant: text that roff would take for others is escaped.
+	line := regexp.MustCompile(`^((\.(TH|SH|B|TP|PP|nf|fi|ad|br)( .*)?)|([^.'].*)?)\n$`)
+	escapes := regexp.MustCompile(`\\[^e&-]`)
+	for text := range strings.Lines(page) {
+		require.Regexp(t, line, text)
+		require.NotRegexp(t, escapes, text)
 	}
-	cmd := exec.CommandContext(t.Context(), groff, "-ww", "-man", "-z")
-	cmd.Stdin = strings.NewReader(page)
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err)
-	require.Empty(t, string(out))
+	require.Equal(t, strings.Count(page, "\n.nf\n"), strings.Count(page, "\n.fi\n"))
+
+	t.Run("groff", func(t *testing.T) {
+		groff, err := exec.LookPath("groff")
+		if err != nil {
+			t.Skip("there is no groff here")
+		}
+		cmd := exec.CommandContext(t.Context(), groff, "-ww", "-man", "-z")
+		cmd.Stdin = strings.NewReader(page)
+		out, err := cmd.CombinedOutput()
+		require.NoError(t, err)
+		require.Empty(t, string(out))
+	})
 }
