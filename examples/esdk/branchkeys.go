@@ -7,7 +7,6 @@ import (
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/esdk-go/esdk/examples/esdk/internal/cmdline"
@@ -46,34 +45,19 @@ func (p *program) branchKeys(ctx context.Context, line *cmdline.Line) int {
 	case what != "create" && line.Has("branch-key-context"):
 		return usage(errors.New("--branch-key-context is for new branch keys only"))
 	}
-	pairs, err := branchKeyContext(line.All("branch-key-context"))
+	context, err := pairs("branch-key-context", line.All("branch-key-context"))
 	if err != nil {
 		return usage(err)
 	}
 	store, err := openStore(ctx, line)
 	if err == nil {
-		err = p.administer(ctx, store, what, append(operands, "")[0], pairs, line.Has("json"))
+		err = p.administer(ctx, store, what, append(operands, "")[0], context, line.Has("json"))
 	}
 	if err != nil {
 		p.fail("", err)
 		return statusFailed
 	}
 	return statusDone
-}
-
-func branchKeyContext(words []string) (map[string]string, error) {
-	var pairs map[string]string
-	for _, word := range words {
-		key, value, ok := strings.Cut(word, "=")
-		if _, twice := pairs[key]; !ok || key == "" || twice {
-			return nil, fmt.Errorf("--branch-key-context: %q is given twice, or not of the form key=value", word)
-		}
-		if pairs == nil {
-			pairs = make(map[string]string)
-		}
-		pairs[key] = value
-	}
-	return pairs, nil
 }
 
 func openStore(ctx context.Context, line *cmdline.Line) (*keystore.Store, error) {

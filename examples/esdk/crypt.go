@@ -41,10 +41,11 @@ func (r *run) process(ctx context.Context, t *task) (*outcome, error) {
 		return nil, err
 	}
 	defer func() { end(false) }()
-	var out io.Writer = io.Discard
+	direct := &noticingWriter{Writer: io.Discard}
 	if file != nil {
-		out = file
+		direct.Writer = file
 	}
+	var out io.Writer = direct
 	var held *bytes.Buffer
 	if r.buffer && (t.kind == toStdout || t.kind == toDevice) {
 		held = new(bytes.Buffer)
@@ -70,17 +71,29 @@ func (r *run) process(ctx context.Context, t *task) (*outcome, error) {
 		err = encoder.Close()
 	}
 	if err == nil && held != nil {
-		_, err = file.Write(held.Bytes())
+		_, err = direct.Write(held.Bytes())
 	}
 	if err == nil {
 		err = end(true)
-	} else if held == nil && (t.kind == toStdout || t.kind == toDevice) && r.mode != encrypting {
+	} else if direct.used && (t.kind == toStdout || t.kind == toDevice) && r.mode != encrypting {
 		err = fmt.Errorf("%w (discard what was written: it is not known to be whole)", err)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return done, nil
+}
+
+// A noticingWriter notices whether anything was written.
+type noticingWriter struct {
+	io.Writer
+	used bool
+}
+
+func (w *noticingWriter) Write(b []byte) (int, error) {
+	n, err := w.Writer.Write(b)
+	w.used = w.used || n > 0
+	return n, err
 }
 
 // open opens the input. A link that took the place of a file that was found in a

@@ -355,6 +355,22 @@ func TestFailedFilesAreRemoved(t *testing.T) {
 	require.ElementsMatch(t, []string{"a", "a.encrypted", "b"}, s.files())
 }
 
+// What cannot be created is named by its folder, and not by the temporary name.
+func TestFoldersThatCannotBeWrittenAreNamed(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("no /proc, where nobody can create files")
+	}
+	s := newShop(t)
+	s.write("a", "contents")
+	s.write("in/sub/a", "contents")
+	for folder, args := range map[string][]string{"/proc": {"a"}, "/proc/sub": {"-r", "in"}} {
+		_, stderr, status := s.run(append([]string{"encrypt", "-k", key, "-o", "/proc"}, args...)...)
+		require.Equal(t, 1, status)
+		require.Contains(t, stderr, "create a file in "+folder+": no such file")
+		require.NotContains(t, stderr, ".tmp")
+	}
+}
+
 // With several workers every file comes out as with one.
 func TestManyFilesAtOnce(t *testing.T) {
 	s := newShop(t)
@@ -399,4 +415,14 @@ func TestClosedStandardOutput(t *testing.T) {
 	closed("decrypt", "-k", key, "-o", "-", "a.encrypted")
 	closed("inspect", "a.encrypted")
 	closed("help")
+
+	// Go opens /dev/null in the place of a descriptor that is closed: esdk help FILES says so.
+	if runtime.GOOS != "windows" {
+		cmd := exec.Command("sh", "-c", `exec "$0" decrypt -k "$1" -o - a.encrypted >&-`, binary, key)
+		cmd.Dir, cmd.Env = s.dir, s.env
+		stderr, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%s", stderr)
+		require.Empty(t, string(stderr))
+		require.Contains(t, s.ok("help", "FILES"), "closed (>&-)")
+	}
 }

@@ -15,12 +15,19 @@ import (
 	"github.com/esdk-go/esdk/format"
 )
 
+// inspectedDataKeys is the default of --max-encrypted-data-keys: a header of the most
+// that the format allows, 65,535, can have 12 GB.
+const inspectedDataKeys = 100
+
 // inspect shows the headers of messages. It uses no keys, so nothing that it shows is
 // authentic.
 func (p *program) inspect(line *cmdline.Line) int {
-	most, _, err := number(line, "max-encrypted-data-keys", 1, math.MaxUint16)
+	most, given, err := number(line, "max-encrypted-data-keys", 1, math.MaxUint16)
 	if err != nil {
 		return p.usage("help inspect", err)
+	}
+	if !given {
+		most = inspectedDataKeys
 	}
 	inputs := line.Operands
 	if len(inputs) == 0 {
@@ -67,6 +74,9 @@ func inspectFile(name string, decode, asJSON bool, most int) (string, error) {
 		return "", err
 	}
 	header, err := format.ReadHeader(message, most)
+	if errors.Is(err, format.ErrTooManyDataKeys) {
+		return "", fmt.Errorf("%w; --max-encrypted-data-keys raises that", err)
+	}
 	if err != nil {
 		return "", err
 	}

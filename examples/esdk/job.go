@@ -151,25 +151,39 @@ func (j *job) common(line *cmdline.Line) error {
 }
 
 // context takes over the encryption context.
-func (j *job) context(words []string) error {
-	for _, word := range words {
-		key, value, pair := strings.Cut(word, "=")
-		switch {
-		case !pair && j.decrypts() && key != "":
+func (j *job) context(given []string) error {
+	var words []string
+	for _, word := range given {
+		key, _, pair := strings.Cut(word, "=")
+		if !pair && j.decrypts() && key != "" {
 			j.present = append(j.present, key)
-			continue
-		case !pair || key == "" || value == "":
-			return fmt.Errorf("--encryption-context: %q is not of the form key=value", word)
+		} else {
+			words = append(words, word)
 		}
-		if _, twice := j.pairs[key]; twice {
-			return fmt.Errorf("--encryption-context: %q is given twice", key)
-		}
-		if j.pairs == nil {
-			j.pairs = make(map[string]string)
-		}
-		j.pairs[key] = value
 	}
-	return nil
+	var err error
+	j.pairs, err = pairs("encryption-context", words)
+	return err
+}
+
+// pairs returns the values of an option, each of the form name=value; nil if there
+// are none.
+func pairs(option string, words []string) (map[string]string, error) {
+	var pairs map[string]string
+	for _, word := range words {
+		name, value, _ := strings.Cut(word, "=")
+		if name == "" || value == "" {
+			return nil, fmt.Errorf("--%s: %q is not of the form name=value", option, word)
+		}
+		if _, twice := pairs[name]; twice {
+			return nil, fmt.Errorf("--%s: %q is given twice", option, name)
+		}
+		if pairs == nil {
+			pairs = make(map[string]string)
+		}
+		pairs[name] = value
+	}
+	return pairs, nil
 }
 
 // caching returns the options of a cache, or nil if there is to be none.
@@ -177,19 +191,17 @@ func caching(line *cmdline.Line) (*keyprovider.CacheOptions, error) {
 	if !line.Has("caching") {
 		return nil, nil
 	}
-	values := make(map[string]string)
-	for _, words := range line.All("caching") {
-		split, err := cmdline.Words(words)
+	var words []string
+	for _, argument := range line.All("caching") {
+		split, err := cmdline.Words(argument)
 		if err != nil {
 			return nil, fmt.Errorf("--caching: %w", err)
 		}
-		for _, word := range split {
-			name, value, _ := strings.Cut(word, "=")
-			if _, twice := values[name]; twice || value == "" {
-				return nil, fmt.Errorf("--caching: %q is given twice, or not of the form name=value", name)
-			}
-			values[name] = value
-		}
+		words = append(words, split...)
+	}
+	values, err := pairs("caching", words)
+	if err != nil {
+		return nil, err
 	}
 	o := new(keyprovider.CacheOptions)
 	integer := func(to func(int64), most int64) func(string) bool {
@@ -346,6 +358,9 @@ func keyGroups(keys []string) ([][]string, error) {
 	var groups [][]string
 	for _, key := range keys {
 		if key != "" && !strings.Contains(key, "=") {
+			if info, err := os.Stat(key); err == nil && !info.IsDir() && !strings.HasPrefix(key, "arn:") && !strings.HasPrefix(key, "alias/") {
+				return nil, fmt.Errorf("the key %q is a file; for a key in a file: \"provider=raw-aes namespace=... name=... file=%s\"; for the KMS key of that name: key=%s", key, key, key)
+			}
 			groups = append(groups, []string{"key=" + key})
 			continue
 		}

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"crypto/ecdh"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
@@ -78,6 +80,15 @@ func TestRawAESKeys(t *testing.T) {
 	}
 	s.fails(2, "no closing '", "verify", "-k", "provider=raw-aes 'unclosed", "a.encrypted")
 	s.fails(2, "there is no provider", "verify", "-k", "provider=none key=1", "a.encrypted")
+	for _, option := range []string{"-k", "--from"} {
+		command := map[string][]string{"-k": {"verify"}, "--from": {"reencrypt", "--in-place", "--to", key}}[option]
+		s.fails(2, `for a key in a file: "provider=raw-aes namespace=... name=... file=key.bin"`, append(command, option, "key.bin", "a.encrypted")...)
+	}
+	for _, key := range []string{"key=key.bin", "."} { // KMS keys, of a Region that nobody names
+		_, stderr, status := s.run("encrypt", "-k", key, "-o", "x2", "a")
+		require.Equal(t, 1, status)
+		require.NotContains(t, stderr, "in a file")
+	}
 }
 
 func TestRawRSAKeys(t *testing.T) {
@@ -105,6 +116,8 @@ func TestRawRSAKeys(t *testing.T) {
 		"is encrypted with":  "file=encrypted",
 		"it is no PEM file":  "file=a",
 		"it is one of":       "file=pkcs8 padding=none",
+		"it is an RSA priva": "provider=raw-ecdh file=pkcs8",
+		"it is an RSA publi": "provider=raw-ecdh file=pkix",
 		"namespace= is miss": "provider=raw-rsa",
 	} {
 		if !strings.HasPrefix(key, "provider") {
@@ -138,7 +151,23 @@ func TestRawECDHKeys(t *testing.T) {
 	s.fails(1, "ephemeral", "verify", "-k", p+"file=alice", "ephemeral")
 	s.fails(2, "recipient= is missing", "encrypt", "-k", p+"file=alice", "a")
 	s.fails(2, "the private key is missing", "verify", "-k", p+"recipient=bob.pub", "static")
-	s.fails(1, "not the public key of a curve", "verify", "-k", p+"file=alice recipient=bob", "static")
+	s.fails(1, "it is an elliptic curve private key and not a public key on", "verify", "-k", p+"file=alice recipient=bob", "static")
+	s.fails(1, "it is an elliptic curve public key and not a private key on", "verify", "-k", p+"file=alice.pub", "static")
+	s.fails(1, "it is an elliptic curve private key and not an RSA key", "verify", "-k", "provider=raw-rsa namespace=n name=r file=alice", "static")
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	s.pem("ed25519", "PRIVATE KEY", der, err)
+	der, err = x509.MarshalPKIXPublicKey(public)
+	s.pem("ed25519.pub", "PUBLIC KEY", der, err)
+	x25519, err := ecdh.X25519().GenerateKey(rand.Reader)
+	require.NoError(t, err)
+	der, err = x509.MarshalPKCS8PrivateKey(x25519)
+	s.pem("x25519", "PRIVATE KEY", der, err)
+	for name, kind := range map[string]string{"ed25519": "an Ed25519 private key", "x25519": "a key of another kind"} {
+		s.fails(1, "it is "+kind+" and not a private key on", "verify", "-k", p+"file="+name, "static")
+	}
+	s.fails(1, "it is an Ed25519 public key and not a public key on", "verify", "-k", p+"file=alice recipient=ed25519.pub", "static")
 }
 
 func TestAsymmetricKMSKeys(t *testing.T) {

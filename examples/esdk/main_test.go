@@ -97,6 +97,15 @@ func TestStandardOutputOfABrokenMessage(t *testing.T) {
 	out := s.fails(1, "discard what was written", "decrypt", "-k", key)
 	require.NotEmpty(t, out)
 	require.Empty(t, s.fails(1, "EOF", "decrypt", "-k", key, "--buffer"))
+	for _, nothing := range []string{"", "no message", message[:100], message[:2000]} {
+		s.stdin = nothing
+		for _, more := range [][]string{nil, {"--encode"}} {
+			out, stderr, status := s.run(append([]string{"decrypt", "-k", key}, more...)...)
+			require.Equal(t, 1, status)
+			require.Empty(t, out)
+			require.NotContains(t, stderr, "discard")
+		}
+	}
 	s.stdin = message + "x"
 	require.Empty(t, s.fails(1, "follow", modelArgs("-d", "-", "-", "-b")...))
 }
@@ -289,6 +298,15 @@ func TestSuitesPoliciesAndLimits(t *testing.T) {
 	s.ok(modelArgs("-d", "unframed", "back", "--max-length", "1000")...)
 	s.fails(1, "too many encrypted data keys", "encrypt", "-k", key, "-k", strings.Replace(key, "name=1", "name=2", 1), "--max-encrypted-data-keys", "1", "a")
 	s.ok("encrypt", "-k", key, "-k", strings.Replace(key, "name=1", "name=2", 1), "a")
+	many := []string{"encrypt", "-k", key, "-o", "many", "a"}
+	for i := range 100 {
+		many = append(many, "-k", strings.Replace(key, "name=1", fmt.Sprint("name=more", i), 1))
+	}
+	s.ok(many...)
+	s.fails(1, "101, at most 100 allowed; --max-encrypted-data-keys raises that", "inspect", "many")
+	require.Contains(t, s.ok("inspect", "--max-encrypted-data-keys", "101", "many"), "more99")
+	s.ok(append(many[:len(many)-2], "--overwrite")...)
+	s.ok("inspect", "many")
 	s.fails(1, "too many encrypted data keys", "inspect", "--max-encrypted-data-keys", "1", "a.encrypted")
 	s.fails(1, "too many encrypted data keys", "verify", "-k", key, "--max-encrypted-data-keys", "1", "a.encrypted")
 	for _, args := range [][]string{{"--frame-length", "x"}, {"--frame-length", "-1"}, {"--max-length", "0"}, {"--max-encrypted-data-keys", "0"}} {

@@ -258,7 +258,7 @@ func TestBranchKeyMistakes(t *testing.T) {
 		"--table is missing":          {"list"},
 		"--kms-key is missing":        {"create", "--table", "t"},
 		"new branch keys only":        {"list", "--table", "t", "--branch-key-context", "a=b"},
-		"not of the form key=value":   {"create", "--table", "t", "--kms-key", "x", "--branch-key-context", "a"},
+		"not of the form name=value":  {"create", "--table", "t", "--kms-key", "x", "--branch-key-context", "a"},
 		"unknown option --logicaname": {"list", "--logicaname", "t"},
 	} {
 		s.fails(2, why, append([]string{"keys"}, args...)...)

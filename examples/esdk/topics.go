@@ -32,7 +32,8 @@ and has the encryption context that -c demands.
 Genuine means: made by somebody who may use one of the keys. discovery=true alone takes
 the keys of every account, also those of whoever made the message.
 `,
-		"inspect": `Nothing that it shows is authentic: anybody can write a header.
+		"inspect": `Nothing that it shows is authentic: anybody can write a header. A message with more
+than 100 encrypted data keys is an error, unless --max-encrypted-data-keys allows it.
 
   esdk inspect report.pdf.encrypted
   esdk inspect --json -r backup | jq .header.algorithm
@@ -137,7 +138,8 @@ Two inputs never have one output, and no output is an input of the same run, by 
 name. Links within folders are followed only with --follow-symlinks; a name that is
 given is followed.
 
-A file that fails stops no other. Each failure is named on standard error.
+A file that fails stops no other. Each failure is named on standard error. If standard
+output is closed (>&-), what is written to it is lost, and that is no failure.
 
 Exit status: 0 if all went well, 1 if something failed, 2 if the command line is wrong,
 130 if it was interrupted.

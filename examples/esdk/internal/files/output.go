@@ -3,7 +3,6 @@ package files
 import (
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -105,9 +104,16 @@ func (d *Desk) Create(place Place, public bool) (*File, error) {
 		return nil, err
 	}
 	folder := filepath.Dir(place.Below)
+	inFolder := func(err error) error { // err names a temporary file, or no path from here
+		var path *fs.PathError
+		if errors.As(err, &path) {
+			err = path.Err
+		}
+		return &fs.PathError{Op: "create a file in", Path: filepath.Join(place.Dir, folder), Err: err}
+	}
 	if err := root.MkdirAll(folder, 0o777); err != nil {
 		root.Close()
-		return nil, err
+		return nil, inFolder(err)
 	}
 	d.look(root, folder)
 	mode := fs.FileMode(0o600)
@@ -124,7 +130,7 @@ func (d *Desk) Create(place Place, public bool) (*File, error) {
 	f := &File{desk: d, root: root, place: place, temp: filepath.Join(folder, temporaryPrefix+rand.Text()[:12]+temporarySuffix)}
 	if f.File, err = root.OpenFile(f.temp, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode); err != nil {
 		root.Close()
-		return nil, fmt.Errorf("%s: %w", place, err)
+		return nil, inFolder(err)
 	}
 	lock(f.File)
 	if d.open == nil {

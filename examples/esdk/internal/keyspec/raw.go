@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ecdh"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
@@ -224,7 +225,7 @@ func readECDHPublic(a *attributes, file string) *ecdh.PublicKey {
 				return converted
 			}
 		} else {
-			err = fmt.Errorf("it is a %T and not the public key of a curve", key)
+			err = fmt.Errorf("it is %s and not a public key on P-256, P-384 or P-521", kindOf(key))
 		}
 	}
 	a.err = fmt.Errorf("%s: %w", file, err)
@@ -238,7 +239,7 @@ func parseECDHPrivate(data []byte) (*ecdh.PrivateKey, error) {
 	}
 	private, ok := key.(*ecdsa.PrivateKey)
 	if !ok {
-		return nil, fmt.Errorf("it is a %T and not the private key of a curve", key)
+		return nil, fmt.Errorf("it is %s and not a private key on P-256, P-384 or P-521", kindOf(key))
 	}
 	return private.ECDH()
 }
@@ -254,7 +255,26 @@ func parseRSA(data []byte) (rsaKeys, error) {
 	case *rsa.PrivateKey:
 		return rsaKeys{public: &key.PublicKey, private: key}, nil
 	}
-	return rsaKeys{}, fmt.Errorf("it is a %T and not an RSA key", key)
+	return rsaKeys{}, fmt.Errorf("it is %s and not an RSA key", kindOf(key))
+}
+
+// kindOf says what a key is that package x509 parsed.
+func kindOf(key any) string {
+	switch key.(type) {
+	case *rsa.PublicKey:
+		return "an RSA public key"
+	case *rsa.PrivateKey:
+		return "an RSA private key"
+	case *ecdsa.PublicKey:
+		return "an elliptic curve public key"
+	case *ecdsa.PrivateKey:
+		return "an elliptic curve private key"
+	case ed25519.PublicKey:
+		return "an Ed25519 public key"
+	case ed25519.PrivateKey:
+		return "an Ed25519 private key"
+	}
+	return "a key of another kind"
 }
 
 // parsePEM returns the first key in the PEM blocks of data. Blocks that are none,
