@@ -15,10 +15,11 @@ type progress struct {
 	w        io.Writer
 	terminal bool // the line is shown
 
-	files, filesDone atomic.Int64
-	total            int64 // bytes of input; negative: unknown
-	bytes            atomic.Int64
-	start            time.Time
+	files     int
+	filesDone atomic.Int64
+	total     int64 // bytes of input; negative: unknown
+	bytes     atomic.Int64
+	start     time.Time
 
 	mu    sync.Mutex
 	shown bool
@@ -49,7 +50,7 @@ func (p *progress) begin(tasks []*task) {
 			p.total += t.info.Size()
 		}
 	}
-	p.files.Store(int64(len(tasks)))
+	p.files = len(tasks)
 	p.start = time.Now()
 	if !p.terminal {
 		return
@@ -83,7 +84,7 @@ func (p *progress) show() {
 // line returns the text: short enough for any terminal.
 func (p *progress) line(elapsed time.Duration) string {
 	done, rate := p.bytes.Load(), float64(p.bytes.Load())/elapsed.Seconds()
-	line := fmt.Sprintf("%d/%d files  %s", p.filesDone.Load(), p.files.Load(), size(float64(done)))
+	line := fmt.Sprintf("%d/%d files  %s", p.filesDone.Load(), p.files, size(float64(done)))
 	if p.total >= 0 {
 		line += " of " + size(float64(p.total))
 	}

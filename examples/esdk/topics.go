@@ -62,9 +62,9 @@ versions all of one. Columns: ID, version, state, time, KMS key, encryption cont
 	}
 }
 
-const keysText = `Keys are attributes of the form name=value: of one key after -k (--from, --to) in one
-argument, as in a shell, or after -w as arguments of their own. Without provider= they
-are of AWS KMS, and -k takes the key alone.
+const keysText = `A key is given as attributes of the form name=value. -k (--from, --to) takes all of them in
+one argument, which is split as a shell would; -w takes each in an argument of its own.
+Without provider= the key is one of AWS KMS, and -k KEY is short for -k key=KEY.
 
 AWS KMS: credentials and Region come from where all AWS programs have them.
 
@@ -93,8 +93,8 @@ provider=kms-rsa        an RSA key of KMS: whoever has the public key can encryp
                         not sign, such as AES_256_GCM_HKDF_SHA512_COMMIT_KEY
   algorithm=            oaep-sha256 (if not given) or oaep-sha1
 provider=kms-ecdh       a key for key agreement in KMS
-  key= recipient=FILE   its ARN; PEM of whom it is for. Without recipient= it decrypts what
-                        anybody wrote for the key
+  key= recipient=FILE   its ARN; the recipient's public key in PEM. Without recipient= it
+                        decrypts what anybody wrote for the key
 provider=hierarchical   branch keys in a DynamoDB table (esdk help keys)
   table= branch-key=    the table's name; the ID of the branch key
   key=                  the ARN of the KMS key, or discovery=true
@@ -111,9 +111,9 @@ provider=raw-rsa        PEM; the public key is enough to encrypt
   namespace= name=
   padding=              oaep-sha256 (if not given), oaep-sha384, oaep-sha512, oaep-sha1, pkcs1
 provider=raw-ecdh       PEM, on P-256, P-384 or P-521
-  recipient=FILE        the public key of whom it is for: alone, anybody can have written it;
-                        with a private key, only its owner and the recipient. A private key
-                        alone decrypts what anybody wrote for it
+  recipient=FILE        the recipient's public key. Given alone, the message can be anybody's;
+                        given with a private key, only its owner's or the recipient's. A
+                        private key alone decrypts what anybody wrote for it
 
   head -c 32 /dev/urandom > key.bin; chmod 600 key.bin
   esdk encrypt -k "provider=raw-aes namespace=app name=2026 file=key.bin" FILE
