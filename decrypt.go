@@ -56,8 +56,9 @@ func (c *Client) Decrypt(ctx context.Context, ciphertext []byte, p keyprovider.M
 type opening struct {
 	*frame.Opener
 	header          *format.Header
-	verificationKey *ecdsa.PublicKey // nil if the suite does not sign
-	digest          hash.Hash        // of all that is signed, so far; nil if no signature is to be verified
+	stored          map[string]string // the encryption context as the message stores it
+	verificationKey *ecdsa.PublicKey  // nil if the suite does not sign
+	digest          hash.Hash         // of all that is signed, so far; nil if no signature is to be verified
 	derivation      derivation
 }
 
@@ -160,7 +161,7 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 	if err := checkDecryptionMaterials(&materials, h, o.EncryptionContext); err != nil {
 		return nil, fmt.Errorf("decryption materials: %w", err)
 	}
-	m := &opening{header: h, verificationKey: materials.VerificationKey}
+	m := &opening{header: h, stored: h.EncryptionContext, verificationKey: materials.VerificationKey}
 	aead, commitKey, err := m.derivation.keys(h.Suite, materials.DataKey, h.MessageID)
 	if err != nil {
 		return nil, err

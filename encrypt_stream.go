@@ -11,7 +11,7 @@ import (
 	"github.com/esdk-go/esdk/keyprovider"
 )
 
-// encryptStream is what EncryptReader and EncryptWriter have in common.
+// encryptStream is what EncryptReader, EncryptWriter and Reencrypt have in common.
 type encryptStream struct {
 	state
 	m     *sealing

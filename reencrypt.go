@@ -1,7 +1,6 @@
 package esdk
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -96,9 +95,7 @@ func (c *Client) Reencrypt(ctx context.Context, dst io.Writer, src io.Reader, fr
 	if err != nil {
 		return nil, err
 	}
-	if err := o.Encrypt.carryOver(d.Header()); err != nil {
-		return nil, prefixed(err)
-	}
+	o.Encrypt.carryOver(d.m)
 	m, start, err := c.sealStream(ctx, to, &o.Encrypt)
 	if err != nil {
 		return nil, prefixed(err)
@@ -109,31 +106,23 @@ func (c *Client) Reencrypt(ctx context.Context, dst io.Writer, src io.Reader, fr
 	return m.header, nil
 }
 
-// carryOver sets what the new message has from the old one, whose header h is.
-func (o *EncryptOptions) carryOver(h *format.Header) error {
+// carryOver sets what the new message has from the old one, which is m.
+func (o *EncryptOptions) carryOver(m *opening) {
 	if o.FrameLength == 0 {
-		o.FrameLength = int64(h.FrameLength)
+		o.FrameLength = int64(m.header.FrameLength)
 	}
-	// As it was received: a manager may have left out what the message stores, and
-	// put in what it only authenticates.
-	raw, err := h.AppendBinary(nil)
-	if err != nil {
-		return err
-	}
-	received, err := format.ReadHeader(bytes.NewReader(raw), 0)
-	if err != nil {
-		return err
-	}
-	o.EncryptionContext = received.UserContext()
-	required := slices.Clone(o.RequiredContextKeys)
-	for k, v := range h.EncryptionContext {
-		if _, stored := received.EncryptionContext[k]; !stored && !strings.HasPrefix(k, format.ReservedPrefix) {
-			o.EncryptionContext[k] = v
+	ec, required := m.header.UserContext(), slices.Clone(o.RequiredContextKeys)
+	for k := range ec {
+		if _, ok := m.stored[k]; !ok {
 			required = append(required, k)
 		}
 	}
-	o.RequiredContextKeys = required
-	return nil
+	for k, v := range m.stored { // a manager may have left out some pairs
+		if !strings.HasPrefix(k, format.ReservedPrefix) {
+			ec[k] = v
+		}
+	}
+	o.EncryptionContext, o.RequiredContextKeys = ec, required
 }
 
 // reseal opens the rest of d's message and writes m, which begins with start, to
