@@ -40,11 +40,14 @@ type member struct {
 	givenUp bool  // the latest call was canceled
 	failed  bool  // a call ended with an error of its own
 	fault   error // why it did not generate, if it was not overdue
-	due     bool  // it counts as one that may be in
+	due     bool  // it may be in without the reserve, as it is not overdue
 	in      bool  // edk is the data key, wrapped
 	edk     EncryptedDataKey
 	err     error // why the key is not in: it failed, is overdue, or is left out
 }
+
+// join puts the member in.
+func (m *member) join(edk EncryptedDataKey) { m.edk, m.in, m.err = edk, true, nil }
 
 // giveUp cancels the call that is under way.
 func (m *member) giveUp() {

@@ -170,7 +170,7 @@ func (q *quorum) EncryptionMaterials(ctx context.Context, req *EncryptionRequest
 		return nil, err
 	}
 	missing := r.missing()
-	if r.in < q.opts.Min {
+	if r.joined() < q.opts.Min {
 		return nil, &quorumError{fmt.Sprintf("%d of %d master keys failed, and QuorumOptions.Min is %d", len(missing), len(keys), q.opts.Min), missing}
 	}
 	for i := range r.members {

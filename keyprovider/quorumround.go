@@ -22,11 +22,7 @@ type round struct {
 	mu      sync.Mutex // guards what follows while calls are under way
 	members []member   // one for each of keys
 	overdue chan struct{}
-	in      int           // members that are in
-	lost    int           // members whose keys failed
-	wraps   bool          // the data key is there
 	closed  bool          // no call is to begin: all were given up
-	due     int           // members that may be in without the reserve, as they are not overdue
 	enough  chan struct{} // closed when Min members are in, or cannot be
 	needed  chan struct{} // closed when the reserve must be asked
 }
@@ -107,8 +103,7 @@ func (r *round) generate(ctx context.Context) error {
 	}
 	if winner >= 0 {
 		r.materials.DataKey = keys[winner].Plaintext
-		r.members[winner].edk = keys[winner].Encrypted
-		r.join(winner)
+		r.members[winner].join(keys[winner].Encrypted)
 		for i := range r.members { // if no key could, the request may be the cause
 			if m := &r.members[i]; m.fault != nil {
 				r.outages.begin(m.id, m.fault)
@@ -145,10 +140,11 @@ func (r *round) wrap(ctx context.Context) error {
 		case m.admission == leftOut || m.overdue:
 			reserve = append(reserve, i)
 		default:
+			m.due = true
 			order = append(order, i)
 		}
 	}
-	r.wraps, r.closed, r.due = true, false, len(order)
+	r.closed = false
 	r.look()
 	first := len(order)
 	order = append(order, reserve...)
@@ -167,7 +163,6 @@ func (r *round) wrap(ctx context.Context) error {
 			}
 		}
 		m := &r.members[i]
-		m.due = at < first
 		var edk EncryptedDataKey
 		err := r.ask(ctx, i, func(ctx context.Context) (err error) {
 			edk, err = encryptWith(ctx, r.keys[i], r.materials)
@@ -175,13 +170,9 @@ func (r *round) wrap(ctx context.Context) error {
 		})
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if m.due {
-			m.due = false
-			r.due--
-		}
+		m.due = false
 		if err == nil {
-			m.edk = edk
-			r.join(i)
+			m.join(edk)
 		}
 		r.look()
 		if ctx.Err() != nil {
@@ -191,29 +182,47 @@ func (r *round) wrap(ctx context.Context) error {
 	})
 }
 
-// join puts a member in.
-func (r *round) join(i int) {
-	r.members[i].in, r.members[i].err = true, nil
-	r.in++
+// joined returns how many members are in.
+func (r *round) joined() int {
+	n := 0
+	for i := range r.members {
+		if r.members[i].in {
+			n++
+		}
+	}
+	return n
 }
 
 // look sees whether there are enough members, and if not, whether the reserve is needed.
 // Calls that are overdue are given up if there are enough, and all calls if there cannot
 // be. The round is locked.
 func (r *round) look() {
+	if r.materials.DataKey == nil { // generate decides for itself
+		return
+	}
+	in, due, lost := 0, 0, 0
+	for i := range r.members {
+		switch m := &r.members[i]; {
+		case m.in:
+			in++
+		case m.failed:
+			lost++
+		case m.due:
+			due++
+		}
+	}
 	switch {
-	case !r.wraps:
-	case len(r.keys)-r.lost < r.opts.Min:
+	case len(r.keys)-lost < r.opts.Min:
 		closeOnce(r.enough)
 		r.close()
-	case r.in >= r.opts.Min:
+	case in >= r.opts.Min:
 		closeOnce(r.enough)
 		for i := range r.members {
 			if r.members[i].overdue {
 				r.members[i].giveUp()
 			}
 		}
-	case r.in+r.due < r.opts.Min:
+	case in+due < r.opts.Min:
 		closeOnce(r.needed)
 	}
 }
@@ -272,11 +281,7 @@ func (r *round) ask(ctx context.Context, i int, f func(ctx context.Context) erro
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		m.overdue, m.err = true, m.named(i, timeout())
-		if m.due {
-			m.due = false
-			r.due--
-		}
+		m.overdue, m.due, m.err = true, false, m.named(i, timeout())
 		r.look()
 		select {
 		case r.overdue <- struct{}{}: // for generate
@@ -306,12 +311,10 @@ func (r *round) ask(ctx context.Context, i int, f func(ctx context.Context) erro
 			return errGivenUp
 		}
 	case err != nil:
-		m.failed = true
-		r.lost++
-		m.err = ofKey(i, err)
+		m.failed, m.err = true, ofKey(i, err)
 		switch {
 		case late:
-		case r.wraps:
+		case r.materials.DataKey != nil:
 			r.outages.begin(m.id, err)
 		default:
 			m.fault = err
