@@ -53,7 +53,7 @@ func (c *encryptionCall) Take(v cache.Value) bool {
 	return true
 }
 
-// discard clears the copy that Take took and that nobody will use.
+// discard clears the data key of materials that nobody will use.
 func (c *encryptionCall) discard() {
 	clear(c.materials.DataKey)
 	c.taken = false
@@ -150,7 +150,7 @@ func (c *decryptionCall) Take(v cache.Value) bool {
 	return true
 }
 
-// discard clears the copy that Take took and that nobody will use.
+// discard clears the data key of materials that nobody will use.
 func (c *decryptionCall) discard() {
 	clear(c.materials.DataKey)
 	c.taken = false
@@ -216,28 +216,14 @@ func (m *cachedDecryption) Clear() { clear(m.DataKey) }
 // MaxAge returns no limit.
 func (m *cachedDecryption) MaxAge() time.Duration { return 0 }
 
-// clone returns a copy that shares nothing. All its bytes are one allocation.
+// clone returns a copy that shares nothing.
 func (m *EncryptionMaterials) clone() EncryptionMaterials {
 	c := *m
 	c.EncryptionContext = maps.Clone(m.EncryptionContext)
 	c.RequiredContextKeys = slices.Clone(m.RequiredContextKeys)
-	size := len(m.DataKey)
-	for i := range m.EncryptedDataKeys {
-		size += len(m.EncryptedDataKeys[i].ProviderInfo) + len(m.EncryptedDataKeys[i].Ciphertext)
-	}
-	b := make([]byte, 0, size)
-	cut := func(part []byte) []byte {
-		start := len(b)
-		b = append(b, part...)
-		return b[start:len(b):len(b)]
-	}
-	c.DataKey = cut(m.DataKey)
+	c.DataKey = bytes.Clone(m.DataKey)
+	c.EncryptedDataKeys = provider.CloneDataKeys(m.EncryptedDataKeys)
 	c.SigningKey = provider.CloneSigningKey(m.SigningKey)
-	c.EncryptedDataKeys = slices.Clone(m.EncryptedDataKeys)
-	for i := range c.EncryptedDataKeys {
-		key := &c.EncryptedDataKeys[i]
-		key.ProviderInfo, key.Ciphertext = cut(key.ProviderInfo), cut(key.Ciphertext)
-	}
 	return c
 }
 
