@@ -63,7 +63,7 @@ type opening struct {
 }
 
 // open reads a message's header from r, and no more, gets the materials for it
-// and verifies it. If it is for random access, other things are allowed.
+// and verifies it. Random access allows IgnoreSignature, and no unframed body.
 func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyProvider, opts *DecryptOptions, randomAccess bool) (*opening, error) {
 	client, err := c.settings()
 	if err != nil {

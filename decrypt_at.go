@@ -164,8 +164,8 @@ func (d *DecryptReaderAt) openEnd(ctx context.Context, m *opening, size int64, k
 	return nil
 }
 
-// openFinal opens the final frame, which is that of this index or follows it
-// within cur.in. It returns where the frame ends there, and what follows.
+// openFinal finds the final frame in cur.in, which begins with the frame of this
+// index, and opens it. It returns where in cur.in it ends, and what follows it.
 func (d *DecryptReaderAt) openFinal(cur *cursor, index int64) (end int, rest []byte, err error) {
 	for rest = cur.in; ; rest, index = rest[d.stride():], index+1 {
 		cur.opener.Seek(uint32(index + 1))
@@ -322,9 +322,9 @@ func (d *DecryptReaderAt) readAt(p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// open decrypts the frames in, the first of which has that index, to p, and
-// returns how many bytes it wrote there: as many as fit, without the first skip
-// ones. It ends where the next frame is not there as a whole.
+// open decrypts frames to p, without their first skip bytes, until p is full, and
+// returns how many bytes it wrote. in begins with the frame of this index. open
+// stops before a frame that in does not hold as a whole.
 func (d *DecryptReaderAt) open(cur *cursor, p, in []byte, index int64, skip int) (n int, err error) {
 	f, stride := d.frames.FrameLength, int(d.stride())
 	cur.opener.Seek(uint32(index + 1))

@@ -43,7 +43,7 @@ var (
 	// ErrPlaintextTooLong: there is more plaintext than
 	// EncryptOptions.MaxPlaintextLength, or than a message can hold.
 	ErrPlaintextTooLong = frame.ErrTooLong
-	// ErrUnframed: the message is one block, of which no part can be decrypted
+	// ErrUnframed: the message is one block, so no part of it can be decrypted
 	// alone. Decrypt and DecryptReader read it.
 	ErrUnframed = errors.New("an unframed message has no random access")
 	// ErrUnverified: a DecryptReader was closed before the end of the message.

@@ -33,9 +33,9 @@
 // expect in DecryptOptions.EncryptionContext, or compare the header's.
 //
 // If somebody replaces a message with another that has the same encryption context
-// and key, decryption does not notice. If that matters, put what identifies the record into
-// the encryption context (with hierarchical keys, which need no call to KMS for
-// each new context) or into the plaintext.
+// and key, decryption does not notice. If that matters, put what identifies the
+// record into the encryption context (with hierarchical keys, which need no call to
+// KMS for each new context) or into the plaintext.
 //
 // # Streams
 //
@@ -62,8 +62,9 @@
 // The context.Context of a call governs the calls to the provider, which a
 // constructor makes before it returns. The providers of package kms also bound
 // each call by themselves, to 10 seconds by default; providers of your own should.
-// The context is not kept, so it does not end a later Read or Write. To end these, make the source or the destination return
-// an error: set a deadline on the connection, or close the file.
+// The context is not kept, so it does not end a later Read or Write. To end these,
+// make the source or the destination return an error: set a deadline on the
+// connection, or close the file.
 //
 // # Messages from strangers
 //

@@ -125,8 +125,8 @@ func isManager(p keyprovider.MasterKeyProvider) bool {
 }
 
 // isRaw reports whether p is a raw key of package keyprovider, and not a type that
-// embeds one. These change nothing that they are given, and keep nothing that they
-// return, so that small messages need no copies.
+// embeds one. A raw key neither changes its arguments nor keeps its results, so small
+// messages need no copies.
 func isRaw(p keyprovider.MasterKeyProvider) bool {
 	switch p.(type) {
 	case *keyprovider.RawAES, *keyprovider.RawRSA, *keyprovider.RawECDH:

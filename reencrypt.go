@@ -19,9 +19,9 @@ type ReencryptOptions struct {
 	// Decrypt has the options for the message that is read.
 	Decrypt DecryptOptions
 	// Encrypt has the options for the message that is written. Its
-	// EncryptionContext must be empty, as the new message gets that of the old
-	// one. Keys in RequiredContextKeys are required besides those that already
-	// are. If FrameLength is zero, the new message has the frame length of the
+	// EncryptionContext must be empty, because the new message has the encryption
+	// context of the old one. Keys in RequiredContextKeys are required in addition
+	// to those that already are. If FrameLength is zero, the new message has the frame length of the
 	// old one or, if that is unframed, DefaultFrameLength.
 	Encrypt EncryptOptions
 }
@@ -46,8 +46,8 @@ type ReencryptOptions struct {
 // new one too. The frame length stays the same. The suite does not: it is the
 // default of the commitment policy unless opts.Encrypt.Suite names one. To move
 // messages from before key commitment, use a Client with
-// suite.RequireEncryptAllowDecrypt. A signature is always a new one, of whoever
-// calls Reencrypt.
+// suite.RequireEncryptAllowDecrypt. The signature is not carried over: if the new
+// suite signs, Reencrypt signs the new message with a new key.
 //
 // Reencrypt decrypts and encrypts at the same time, on several cores, and holds
 // plaintext in memory only: each half in buffers of up to 4 MiB and two frames.

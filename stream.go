@@ -71,8 +71,8 @@ func (s headerSource) Read(p []byte) (int, error) {
 // noFlush is for reading while nothing waits to be written.
 func noFlush() error { return nil }
 
-// A sourceAt is an io.ReaderAt that must give what it is asked for: an error is
-// nil if, and only if, all bytes were read, and never passes for the end.
+// A sourceAt is an io.ReaderAt that must fill its buffer. The error is nil if, and
+// only if, it did, and it never wraps io.EOF.
 type sourceAt struct{ r io.ReaderAt }
 
 func (s sourceAt) ReadAt(p []byte, off int64) (int, error) {
@@ -92,7 +92,7 @@ func (s sourceAt) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// An untilDone is a source that is not called when ctx is done.
+// An untilDone is a sourceAt that is not called once ctx is done.
 type untilDone struct {
 	ctx context.Context
 	sourceAt

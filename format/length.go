@@ -97,17 +97,18 @@ func (h *Header) PlaintextLength(messageLength int64) (int64, error) {
 	return regular*length + rest, nil
 }
 
-// MessageRange returns the bytes [start, end) of the message that has this header
-// which hold the length bytes of plaintext from offset on: whole frames. They are
-// what esdk.DecryptReaderAt.ReadAt reads for that range, so that one ranged request,
-// such as "Range: bytes=start-(end-1)" of HTTP, can fetch them ahead. If length is
-// 0, they are none.
+// MessageRange returns where in the message the length bytes of plaintext from
+// offset on are: in the bytes [start, end), which are whole frames. For that range
+// esdk.DecryptReaderAt.ReadAt reads no other bytes, so one ranged request, such as
+// "Range: bytes=start-(end-1)" of HTTP, can fetch them ahead. If length is 0, end
+// equals start.
 //
 // end always includes the 8 bytes by which the final frame is longer than the
-// others, as MessageRange does not know which one that is. So end may be past
-// the end of the message, and start if offset is past that of the plaintext.
+// others, because MessageRange does not know which frame is the final one. So end
+// may be past the end of the message, and so may start if offset is past the end of
+// the plaintext.
 //
-// MessageRange fails if the message is unframed, for then no part can be
+// MessageRange fails if the message is unframed, because then no part can be
 // decrypted alone; if offset or length is negative; and if the format cannot hold
 // that much.
 func (h *Header) MessageRange(offset, length int64) (start, end int64, err error) {

@@ -138,8 +138,7 @@ func (c *decryptionCall) Load(ctx context.Context) (cache.Value, error) {
 	return &cachedDecryption{m.clone()}, nil
 }
 
-// Take takes cached materials, if they fit the request, as that of an encryptionCall
-// does.
+// Take is like that of an encryptionCall.
 func (c *decryptionCall) Take(v cache.Value) bool {
 	cached, ok := v.(*cachedDecryption)
 	if !ok || !cached.fit(c.req) {
@@ -157,8 +156,8 @@ func (c *decryptionCall) discard() {
 }
 
 // result returns the materials, which share nothing with the entry. The encryption
-// context is the request's map if it is that of the message, and so is the encrypted data
-// key that held the data key.
+// context is the request's map if both are equal, and OpenedBy points to one of the
+// request's encrypted data keys.
 func (c *decryptionCall) result() *DecryptionMaterials {
 	m := &c.materials
 	if c.taken {

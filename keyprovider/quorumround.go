@@ -43,7 +43,7 @@ func (r *round) fill(ctx context.Context) error {
 
 // generate lets the keys generate the data key one after the other until one has. The
 // next is asked when one failed or is overdue. The keys that are asked again and those
-// that are left out come last. It stops when Min keys are no longer left.
+// that are left out come last. It stops when fewer than Min keys are left.
 func (r *round) generate(ctx context.Context) error {
 	var order []int
 	for _, now := range []admission{welcome, probing, leftOut} {
@@ -114,8 +114,8 @@ func (r *round) generate(ctx context.Context) error {
 	return r.endedBy(ctx)
 }
 
-// endedBy returns the error of ctx if that is done: that of a member, if it says what
-// ctx ended.
+// endedBy returns nil unless ctx is done. Then it returns the first member's error that
+// wraps ctx's, which says what ctx ended, or else ctx's.
 func (r *round) endedBy(ctx context.Context) error {
 	done := ctx.Err()
 	if done == nil {
@@ -194,8 +194,8 @@ func (r *round) joined() int {
 }
 
 // look sees whether there are enough members, and if not, whether the reserve is needed.
-// Calls that are overdue are given up if there are enough, and all calls if there cannot
-// be. The round is locked.
+// If there are enough, it gives up the calls that are overdue; if there cannot be, all
+// calls. The round is locked.
 func (r *round) look() {
 	if r.materials.DataKey == nil { // generate decides for itself
 		return
@@ -250,8 +250,9 @@ func isClosed(c chan struct{}) bool {
 	}
 }
 
-// ask makes the call f of a key. An error is kept, unless the call was given up before it
-// was overdue, which says nothing about the key. Nor does a ctx that is done.
+// ask calls f, which calls the key at index i. The member keeps the error, unless the call
+// was given up before it was overdue. Such an error says nothing about the key, and
+// neither does one after ctx is done.
 func (r *round) ask(ctx context.Context, i int, f func(ctx context.Context) error) error {
 	wait := r.opts.Wait
 	if deadline, ok := ctx.Deadline(); ok {
@@ -334,8 +335,8 @@ var errGivenUp = errors.New("another master key was faster")
 // gives up says little about the key, which is then missing from that message alone.
 const hurry = 4
 
-// missing returns why keys are not in the round, in their order. The keys that nobody
-// asked, as there could not be Min any more, give no reason.
+// missing returns why keys are not in the round, in their order. A key that was not asked,
+// because Min could no longer be reached, has no error.
 func (r *round) missing() []error {
 	var errs []error
 	for i := range r.members {

@@ -47,8 +47,8 @@ type Options struct {
 	// Grace is the last part of MaxAge. In it one request refreshes the entry while
 	// the others use the old value, and so does another one every Interval, until a
 	// refresh succeeds: one that hangs holds up no other. It is part of the view's own
-	// MaxAge, also if that of another view ends before; of a value with a shorter MaxAge it
-	// is a tenth at most. Zero means none.
+	// MaxAge, even if another view's MaxAge ends sooner. For a value with a shorter MaxAge
+	// of its own, it is at most a tenth of that. Zero means none.
 	Grace, Interval time.Duration
 	// Limit is the most use of a value. Zeros mean no limit; Unknown must be zero.
 	Limit Usage

@@ -124,8 +124,8 @@ func (c *Causes) Failure(name string) *Failure {
 	return &Failure{all}
 }
 
-// Cause returns what happened to the entry at index i, and how long that took,
-// which its text has in milliseconds unless it was less than one.
+// Cause returns the error for the entry at index i. If spent is a millisecond or
+// more, the text says how long the attempt took.
 func Cause(i int, edk *format.EncryptedDataKey, spent time.Duration, err error) error {
 	return &cause{i, edk.ProviderID, spent, err}
 }
