@@ -5,10 +5,11 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/ecdsa"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha512"
 	"encoding/asn1"
 	"fmt"
-	"io"
 	"maps"
 	"math/big"
 	"slices"
@@ -23,9 +24,6 @@ import (
 // zeroIV is what headers are authenticated with.
 var zeroIV [suite.IVSize]byte
 
-// commitInfo is the HKDF info of the key that a message commits to.
-var commitInfo = []byte("COMMITKEY")
-
 // deriveKeys returns the AEAD that encrypts the message and the key that it
 // commits to, nil if its suite does not commit. dataKey must have the length
 // that the suite wants.
@@ -37,18 +35,16 @@ func deriveKeys(id suite.ID, dataKey, messageID []byte) (aead cipher.AEAD, commi
 }
 
 // A derivation holds the secrets on the way from the data key to the AEAD. They
-// are cleared when keys returns.
+// are cleared when keys returns. The commit key, which is no secret, stays.
 type derivation struct {
-	prk, key []byte
-	memory   struct { // for all that is short: one allocation
-		key, commitKey [32]byte
-		info           [2 + 16]byte
-	}
+	prk            []byte
+	key, commitKey [sha512.Size]byte
+	info           [2 + 16 + 1]byte
 }
 
 func (d *derivation) clear() {
 	clear(d.prk)
-	clear(d.key)
+	clear(d.key[:])
 }
 
 func (d *derivation) keys(id suite.ID, dataKey, messageID []byte) (aead cipher.AEAD, commitKey []byte, err error) {
@@ -59,26 +55,29 @@ func (d *derivation) keys(id suite.ID, dataKey, messageID []byte) (aead cipher.A
 	defer d.clear()
 	newHash := id.KDF().New
 	var salt []byte
-	info := append(d.memory.info[:0], byte(id>>8), byte(id))
+	info := append(d.info[:0], byte(id>>8), byte(id))
 	if id.Committing() {
 		salt, info = messageID, append(info, "DERIVEKEY"...)
 	} else {
 		info = append(info, messageID...)
 	}
 	d.prk = hkdf.Extract(newHash, dataKey, salt)
+	// HKDF-Expand of RFC 5869 for one block of output: no suite needs more. That of
+	// x/crypto would make the HMAC anew for each info, as much work as all the rest.
+	mac := hmac.New(newHash, d.prk)
 	if id.Committing() {
-		commitKey = d.memory.commitKey[:id.CommitKeySize()]
-		if _, err := io.ReadFull(hkdf.Expand(newHash, d.prk, commitInfo), commitKey); err != nil {
-			return nil, nil, err
-		}
+		mac.Write(commitInfo)
+		commitKey = mac.Sum(d.commitKey[:0])[:id.CommitKeySize()]
+		mac.Reset()
 	}
-	d.key = d.memory.key[:id.KeySize()]
-	if _, err := io.ReadFull(hkdf.Expand(newHash, d.prk, info), d.key); err != nil {
-		return nil, nil, err
-	}
-	aead, err = newGCM(d.key)
+	mac.Write(append(info, 1))
+	aead, err = newGCM(mac.Sum(d.key[:0])[:id.KeySize()])
 	return aead, commitKey, err
 }
+
+// commitInfo is the HKDF info of the key that a message commits to, and the number
+// of the block.
+var commitInfo = []byte("COMMITKEY\x01")
 
 func newGCM(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)

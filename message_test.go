@@ -6,9 +6,11 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha512"
+	"io"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/crypto/hkdf"
 
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/internal/provider"
@@ -29,16 +31,48 @@ func TestDerivedKeysAreCleared(t *testing.T) {
 		require.Equal(t, bytes.Repeat([]byte{1}, id.KeySize()), dataKey, "it is the caller's to clear")
 		if id.KDF() == 0 {
 			require.Nil(t, d.prk)
-			require.Nil(t, d.key)
 			continue
 		}
 		require.Equal(t, make([]byte, id.KDF().Size()), d.prk, "%v", id)
-		require.Equal(t, make([]byte, id.KeySize()), d.key, "%v", id)
+		require.Zero(t, d.key, "%v", id)
 
 		// The AEAD has another key than zeros.
 		zero, err := newGCM(make([]byte, id.KeySize()))
 		require.NoError(t, err)
 		require.NotEqual(t, zero.Seal(nil, zeroIV[:], nil, nil), aead.Seal(nil, zeroIV[:], nil, nil))
+	}
+}
+
+// The keys are those of x/crypto/hkdf, whose Expand is not used.
+func TestDerivationIsHKDF(t *testing.T) {
+	for _, id := range suite.All() {
+		if id.KDF() == 0 {
+			continue
+		}
+		dataKey, messageID := make([]byte, id.KeySize()), make([]byte, id.MessageIDSize())
+		rand.Read(dataKey)
+		rand.Read(messageID)
+		var salt []byte
+		suffix := string(messageID)
+		if id.Committing() {
+			salt, suffix = messageID, "DERIVEKEY"
+		}
+		aead, commitKey, err := deriveKeys(id, dataKey, messageID)
+		require.NoError(t, err)
+		read := func(info string, size int) []byte {
+			key := make([]byte, size)
+			_, err := io.ReadFull(hkdf.New(id.KDF().New, dataKey, salt, []byte(info)), key)
+			require.NoError(t, err)
+			return key
+		}
+		if id.Committing() {
+			require.Equal(t, read("COMMITKEY", id.CommitKeySize()), commitKey, "%v", id)
+		} else {
+			require.Nil(t, commitKey, "%v", id)
+		}
+		want, err := newGCM(read(string([]byte{byte(id >> 8), byte(id)})+suffix, id.KeySize()))
+		require.NoError(t, err)
+		require.Equal(t, want.Seal(nil, zeroIV[:], []byte("x"), nil), aead.Seal(nil, zeroIV[:], []byte("x"), nil), "%v", id)
 	}
 }
 
