@@ -12,6 +12,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"sync"
 
 	"github.com/esdk-go/esdk/format"
 	"github.com/esdk-go/esdk/internal/frame"
@@ -41,16 +42,23 @@ func Decrypt(ctx context.Context, ciphertext []byte, p keyprovider.MasterKeyProv
 
 // Decrypt is like the function [Decrypt], with the Client's settings.
 func (c *Client) Decrypt(ctx context.Context, ciphertext []byte, p keyprovider.MasterKeyProvider, opts *DecryptOptions) (plaintext []byte, header *format.Header, err error) {
-	rest := bytes.NewReader(ciphertext)
-	m, err := c.open(ctx, rest, p, opts, false)
+	m := openings.Get().(*opening)
+	m.whole.Reset(ciphertext)
+	err = c.open(ctx, m, &m.whole, p, opts, false)
 	if err == nil {
-		plaintext, err = m.plaintext(ciphertext[len(ciphertext)-rest.Len():], int64(len(ciphertext)))
+		plaintext, err = m.plaintext(ciphertext[len(ciphertext)-m.whole.Len():], int64(len(ciphertext)))
 	}
+	header = m.header
+	m.clear()
+	openings.Put(m)
 	if err != nil {
 		return nil, nil, prefixed(err)
 	}
-	return plaintext, m.header, nil
+	return plaintext, header, nil
 }
+
+// openings keeps memory for the next Decrypt, and nothing of a message.
+var openings = sync.Pool{New: func() any { return newOpening() }}
 
 // opening is a message that is being read: its header is verified.
 type opening struct {
@@ -60,38 +68,49 @@ type opening struct {
 	verificationKey *ecdsa.PublicKey  // nil if the suite does not sign
 	digest          hash.Hash         // of all that is signed, so far; nil if no signature is to be verified
 	derivation      derivation
+	whole           bytes.Reader // of Decrypt's message
+	scratch         [512]byte    // for the header: enough for most
+}
+
+func newOpening() *opening { return &opening{Opener: new(frame.Opener)} }
+
+// clear makes m as it was when it was new.
+func (m *opening) clear() {
+	*m.Opener = frame.Opener{}
+	*m = opening{Opener: m.Opener}
 }
 
 // open reads a message's header from r, and no more, gets the materials for it
-// and verifies it. Random access allows IgnoreSignature, and no unframed body.
-func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyProvider, opts *DecryptOptions, randomAccess bool) (*opening, error) {
+// and verifies it, in m, which must be new. Random access allows IgnoreSignature, and
+// no unframed body.
+func (c *Client) open(ctx context.Context, m *opening, r io.Reader, p keyprovider.MasterKeyProvider, opts *DecryptOptions, randomAccess bool) error {
 	client, err := c.settings()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	o, err := opts.settings(randomAccess)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if err := checkCall(ctx, p); err != nil {
-		return nil, err
+		return err
 	}
 	h, err := format.ReadHeader(r, client.MaxEncryptedDataKeys)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if !client.CommitmentPolicy.AllowsDecrypt(h.Suite) {
-		return nil, fmt.Errorf("%w: %v does not allow decryption of %v, which has no key commitment; %v would, as Client.CommitmentPolicy",
+		return fmt.Errorf("%w: %v does not allow decryption of %v, which has no key commitment; %v would, as Client.CommitmentPolicy",
 			ErrCommitmentPolicy, client.CommitmentPolicy, h.Suite, suite.RequireEncryptAllowDecrypt)
 	}
 	if o.Signature == RejectSigned && h.Suite.Signing() {
-		return nil, fmt.Errorf("%w with %v, and DecryptOptions.Signature is RejectSigned", ErrSignedMessage, h.Suite)
+		return fmt.Errorf("%w with %v, and DecryptOptions.Signature is RejectSigned", ErrSignedMessage, h.Suite)
 	}
 	if randomAccess && h.ContentType == format.Unframed {
-		return nil, ErrUnframed
+		return ErrUnframed
 	}
 	if err := checkFrameLength(int64(h.FrameLength), o.MaxFrameLength); err != nil {
-		return nil, err
+		return err
 	}
 	req := keyprovider.DecryptionRequest{
 		Suite:             h.Suite,
@@ -102,7 +121,7 @@ func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyP
 	}
 	_, added, err := req.Context()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	// Copies: what managers and providers do to them changes nothing here.
 	switch {
@@ -116,7 +135,7 @@ func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyP
 		req.EncryptionContext = maps.Clone(req.EncryptionContext)
 		req.ReproducedContext = maps.Clone(req.ReproducedContext)
 	}
-	m, err := openHeader(ctx, h, p, &req, &o, client.Concurrency)
+	err = m.openHeader(ctx, h, p, &req, &o, client.Concurrency)
 	if err != nil && len(added) > 0 && ctx.Err() == nil {
 		for i, k := range added {
 			added[i] = fmt.Sprintf("%.100q", k)
@@ -126,9 +145,8 @@ func (c *Client) open(ctx context.Context, r io.Reader, p keyprovider.MasterKeyP
 		if failure := (*keyprovider.DecryptError)(nil); errors.As(err, &failure) && !errors.Is(err, keyprovider.ErrNoMatch) {
 			err = ofContext{err}
 		}
-		return nil, err
 	}
-	return m, err
+	return err
 }
 
 // checkFrameLength checks the header's frame length, 0 if the body is unframed.
@@ -147,51 +165,51 @@ func checkFrameLength(length, limit int64) error {
 //
 // It follows client-apis/decrypt.md, "Get the decryption materials" and "Verify
 // the header", of the specification.
-func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyProvider, req *keyprovider.DecryptionRequest, o *DecryptOptions, workers int) (*opening, error) {
+func (m *opening) openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyProvider, req *keyprovider.DecryptionRequest, o *DecryptOptions, workers int) error {
 	returned, err := keyprovider.Materials(p).DecryptionMaterials(ctx, req)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if returned == nil {
-		return nil, errors.New("the materials manager returned nothing")
+		return errors.New("the materials manager returned nothing")
 	}
 	defer clear(returned.DataKey)
 	materials := ownDecryption(p, returned)
 	defer clear(materials.DataKey)
 	if err := checkDecryptionMaterials(&materials, h, o.EncryptionContext); err != nil {
-		return nil, fmt.Errorf("decryption materials: %w", err)
+		return fmt.Errorf("decryption materials: %w", err)
 	}
-	m := &opening{header: h, stored: h.EncryptionContext, verificationKey: materials.VerificationKey}
+	m.header, m.stored, m.verificationKey = h, h.EncryptionContext, materials.VerificationKey
 	aead, commitKey, err := m.derivation.keys(h.Suite, materials.DataKey, h.MessageID)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if subtle.ConstantTimeCompare(commitKey, h.CommitKey) != 1 {
-		return nil, ErrKeyCommitment
+		return ErrKeyCommitment
 	}
 	iv := zeroIV[:]
 	if h.Version == 1 {
 		iv = h.IV
 	}
-	raw, err := h.AppendBinary(nil)
+	raw, err := h.AppendBinary(m.scratch[:0])
 	if err != nil {
-		return nil, err
+		return err
 	}
 	bodySize := len(raw) - len(h.IV) - len(h.Tag)
 	_, unstored := splitContext(materials.EncryptionContext, materials.RequiredContextKeys)
 	aad, err := format.AppendEncryptionContext(raw[:bodySize:bodySize], unstored)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if _, err := aead.Open(nil, iv, h.Tag, aad); err != nil {
 		if aead, err = openNET400(aead, h, materials.DataKey, iv, aad, len(unstored) > 0); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if h.EncryptedDataKeys == nil {
 		again, err := format.ReadHeader(bytes.NewReader(raw), 0)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		h.EncryptedDataKeys = again.EncryptedDataKeys
 	}
@@ -204,10 +222,10 @@ func openHeader(ctx context.Context, h *format.Header, p keyprovider.MasterKeyPr
 		m.digest = h.Suite.SignatureHash().New()
 		m.digest.Write(raw)
 	}
-	m.Opener = frame.NewOpener(frame.Config{
+	m.Init(frame.Config{
 		AEAD: aead, MessageID: h.MessageID, FrameLength: int(h.FrameLength), MaxUnframed: o.MaxFrameLength, Digest: m.digest, Workers: workers,
 	}, int64(len(raw)))
-	return m, nil
+	return nil
 }
 
 // openNET400 verifies a header whose tag has failed once more, as version 4.0.0 of

@@ -95,8 +95,8 @@ func (c *Client) openAt(ctx context.Context, r io.ReaderAt, size int64, p keypro
 	d := &DecryptReaderAt{redacted: named("DecryptReaderAt"), source: sourceAt{r}}
 	var in frame.Window
 	start := source{r: io.NewSectionReader(untilDone{ctx, d.source}, 0, size)}
-	m, err := c.open(ctx, headerSource{&start, &in, largeChunk}, p, opts, true)
-	if err != nil {
+	m := newOpening()
+	if err := c.open(ctx, m, headerSource{&start, &in, largeChunk}, p, opts, true); err != nil {
 		return nil, err
 	}
 	d.header, d.frames, d.body = m.header, m.Config, m.Offset()

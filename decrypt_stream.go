@@ -59,7 +59,8 @@ func (c *Client) NewDecryptReader(ctx context.Context, r io.Reader, p keyprovide
 		return nil, prefixed(errors.New("nil io.Reader"))
 	}
 	d := &DecryptReader{redacted: named("DecryptReader"), state: state{made: true}, r: source{r: r}}
-	m, err := c.open(ctx, headerSource{&d.r, &d.in, smallChunk}, p, opts, false)
+	m := newOpening()
+	err := c.open(ctx, m, headerSource{&d.r, &d.in, smallChunk}, p, opts, false)
 	if err != nil {
 		return nil, prefixed(err)
 	}

@@ -22,7 +22,8 @@ type encryptStream struct {
 
 // sealStream is like seal, and also returns the start of the message.
 func (c *Client) sealStream(ctx context.Context, p keyprovider.MasterKeyProvider, opts *EncryptOptions) (m *sealing, start []byte, err error) {
-	if m, err = c.seal(ctx, p, opts, streamed); err == nil {
+	m = newSealing()
+	if err = c.seal(ctx, m, p, opts, streamed); err == nil {
 		start, err = m.start(nil)
 	}
 	return m, start, err

@@ -2,6 +2,7 @@ package esdk
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -40,6 +41,33 @@ func TestDerivedKeysAreCleared(t *testing.T) {
 		zero, err := newGCM(make([]byte, id.KeySize()))
 		require.NoError(t, err)
 		require.NotEqual(t, zero.Seal(nil, zeroIV[:], nil, nil), aead.Seal(nil, zeroIV[:], nil, nil))
+	}
+}
+
+// The memory that Encrypt and Decrypt keep for the next call has nothing of a message,
+// whatever became of that.
+func TestKeptMemoryIsClear(t *testing.T) {
+	p, err := keyprovider.NewRawAES("esdk test", "key", bytes.Repeat([]byte{7}, 32))
+	require.NoError(t, err)
+	ctx := context.Background()
+	plaintext := bytes.Repeat([]byte("plaintext"), 100_000) // for several goroutines
+	for _, id := range []suite.ID{suite.AES256GCMHKDFSHA512CommitKey, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384} {
+		for range 20 { // at times a Pool keeps nothing
+			message, _, err := Encrypt(ctx, plaintext, p, &EncryptOptions{Suite: id, EncryptionContext: map[string]string{"a": "1"}})
+			require.NoError(t, err)
+			require.Equal(t, newSealing(), sealings.Get())
+			_, _, err = Encrypt(ctx, plaintext, p, &EncryptOptions{Suite: id, MaxPlaintextLength: 1})
+			require.ErrorIs(t, err, ErrPlaintextTooLong)
+			require.Equal(t, newSealing(), sealings.Get())
+
+			_, _, err = Decrypt(ctx, message, p, nil)
+			require.NoError(t, err)
+			require.Equal(t, newOpening(), openings.Get())
+			message[len(message)/2] ^= 1
+			_, _, err = Decrypt(ctx, message, p, nil)
+			require.ErrorIs(t, err, ErrAuthentication)
+			require.Equal(t, newOpening(), openings.Get())
+		}
 	}
 }
 

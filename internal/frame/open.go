@@ -25,9 +25,15 @@ type Opener struct {
 // NewOpener returns an Opener at the start of a body, which stands at offset
 // in its message.
 func NewOpener(c Config, offset int64) *Opener {
-	o := &Opener{offset: offset}
-	o.init(c, o, c.FrameLength+format.FrameOverhead, c.FrameLength)
+	o := new(Opener)
+	o.Init(c, offset)
 	return o
+}
+
+// Init makes a zero Opener what NewOpener returns.
+func (o *Opener) Init(c Config, offset int64) {
+	o.offset = offset
+	o.init(c, o, c.FrameLength+format.FrameOverhead, c.FrameLength)
 }
 
 // Offset returns where in the message the bytes stand that are due.

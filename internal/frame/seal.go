@@ -15,8 +15,13 @@ type Sealer struct{ body }
 // NewSealer returns a Sealer at the start of a body.
 func NewSealer(c Config) *Sealer {
 	s := new(Sealer)
-	s.init(c, s, c.FrameLength, c.FrameLength+format.FrameOverhead)
+	s.Init(c)
 	return s
+}
+
+// Init makes a zero Sealer what NewSealer returns.
+func (s *Sealer) Init(c Config) {
+	s.init(c, s, c.FrameLength, c.FrameLength+format.FrameOverhead)
 }
 
 // Frames appends to dst the regular frames that hold plaintext, whose length
