@@ -5,6 +5,7 @@ package esdk_test
 
 import (
 	"bytes"
+	"crypto/fips140"
 	"crypto/sha256"
 	"encoding/hex"
 	"runtime"
@@ -19,6 +20,14 @@ import (
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/suite"
 )
+
+// setRandom makes crypto/rand give bytes that follow from the seed.
+func setRandom(t *testing.T, seed uint64) {
+	if v := fips140.Version(); v != "latest" {
+		t.Skipf("testing/cryptotest does not work with the FIPS 140-3 module %s", v)
+	}
+	cryptotest.SetGlobalRandom(t, seed)
+}
 
 // Encrypt, EncryptReader and EncryptWriter give the same message, to the byte,
 // when the randomness is the same.
@@ -36,7 +45,7 @@ func TestSameBytesFromEveryEntryPoint(t *testing.T) {
 						EncryptionContext: map[string]string{"a": "1", "b": "2", "c": "3"}, RequiredContextKeys: []string{"b"}}
 					var want []byte
 					for _, e := range encryptors {
-						cryptotest.SetGlobalRandom(t, 7)
+						setRandom(t, 7)
 						got, _, err := e.run(c, text(n), rawAES(t), opts)
 						require.NoError(t, err)
 						if want == nil {
@@ -57,7 +66,7 @@ func TestSameBytesFromEveryEntryPoint(t *testing.T) {
 func TestAllRandomnessIsThatOfCryptoRand(t *testing.T) {
 	for _, id := range suite.All() {
 		draw := func(seed uint64) (drawn [][]byte) {
-			cryptotest.SetGlobalRandom(t, seed)
+			setRandom(t, seed)
 			p := &manager{inner: rawAES(t), encrypt: func(m *keyprovider.EncryptionMaterials) *keyprovider.EncryptionMaterials {
 				info := m.EncryptedDataKeys[0].ProviderInfo
 				drawn = append(drawn, bytes.Clone(m.DataKey), info[len(info)-suite.IVSize:])
@@ -109,7 +118,7 @@ func TestGoldenMessages(t *testing.T) {
 		t.Skip("the digests are of messages that Go 1.26 makes")
 	}
 	for _, id := range suite.All() {
-		cryptotest.SetGlobalRandom(t, 1)
+		setRandom(t, 1)
 		message := encrypt(t, id, text(25), esdk.EncryptOptions{FrameLength: 10,
 			EncryptionContext: map[string]string{"a": "1", "b": "2"}, RequiredContextKeys: []string{"b"}})
 		digest := sha256.Sum256(message)
