@@ -6,6 +6,7 @@ require (
 	filippo.io/age v1.3.2
 	github.com/aws/aws-cryptographic-material-providers-library/releases/go/mpl v0.4.0
 	github.com/aws/aws-encryption-sdk/releases/go/encryption-sdk v0.4.0
+	github.com/chainifynet/aws-encryption-sdk-go v0.5.0
 	github.com/esdk-go/esdk v0.0.0
 	github.com/minio/sio v0.4.1
 	github.com/stretchr/testify v1.12.1

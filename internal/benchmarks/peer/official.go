@@ -36,23 +36,27 @@ func Official(id suite.ID, frameLength int) (*Peer, error) {
 		suiteID = mpltypes.ESDKAlgorithmSuiteIdAlgAes256GcmHkdfSha512CommitKeyEcdsaP384
 	}
 	length := int64(frameLength)
+	encrypt := func(plaintext []byte, pairs map[string]string) ([]byte, error) {
+		out, err := client.Encrypt(ctx, officialtypes.EncryptInput{
+			Plaintext: plaintext, EncryptionContext: pairs, Keyring: keyring, AlgorithmSuiteId: &suiteID, FrameLength: &length,
+		})
+		if err != nil {
+			return nil, err
+		}
+		return out.Ciphertext, nil
+	}
+	decrypt := func(message []byte, pairs map[string]string) ([]byte, error) {
+		out, err := client.Decrypt(ctx, officialtypes.DecryptInput{Ciphertext: message, EncryptionContext: pairs, Keyring: keyring})
+		if err != nil {
+			return nil, err
+		}
+		return out.Plaintext, nil
+	}
 	return &Peer{
-		Name: "AWS Go",
-		Encrypt: func(plaintext []byte) ([]byte, error) {
-			out, err := client.Encrypt(ctx, officialtypes.EncryptInput{
-				Plaintext: plaintext, Keyring: keyring, AlgorithmSuiteId: &suiteID, FrameLength: &length,
-			})
-			if err != nil {
-				return nil, err
-			}
-			return out.Ciphertext, nil
-		},
-		Decrypt: func(message []byte) ([]byte, error) {
-			out, err := client.Decrypt(ctx, officialtypes.DecryptInput{Ciphertext: message, Keyring: keyring})
-			if err != nil {
-				return nil, err
-			}
-			return out.Plaintext, nil
-		},
+		Name:          "AWS Go",
+		Encrypt:       func(plaintext []byte) ([]byte, error) { return encrypt(plaintext, nil) },
+		Decrypt:       func(message []byte) ([]byte, error) { return decrypt(message, nil) },
+		EncryptRecord: func(record []byte, c Context) ([]byte, error) { return encrypt(record, c.Pairs) },
+		DecryptRecord: func(message []byte, c Context) ([]byte, error) { return decrypt(message, c.Pairs) },
 	}, nil
 }

@@ -5,7 +5,10 @@ package peer
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/esdk-go/esdk"
 	"github.com/esdk-go/esdk/keyprovider"
@@ -25,7 +28,27 @@ type Peer struct {
 	// DecryptReaderAt looks at no signature.
 	DecryptReaderAt func(r io.ReaderAt, size int64) (io.ReaderAt, error)
 
+	// EncryptRecord binds an encryption context to the message. DecryptRecord fails if
+	// the message has another.
+	EncryptRecord func(record []byte, c Context) ([]byte, error)
+	DecryptRecord func(message []byte, c Context) ([]byte, error)
+
 	Buffer int // what its readers are to be read with; 0: what io.Copy does
+}
+
+// A Context is an encryption context, and one string of bytes that stands for it.
+type Context struct {
+	Pairs      map[string]string
+	Serialized []byte
+}
+
+// NewContext returns the context of these pairs.
+func NewContext(pairs map[string]string) Context {
+	c := Context{Pairs: pairs}
+	for _, key := range slices.Sorted(maps.Keys(pairs)) {
+		c.Serialized = fmt.Appendf(c.Serialized, "%q=%q,", key, pairs[key])
+	}
+	return c
 }
 
 // Seal encrypts in whatever way p has.
@@ -100,6 +123,14 @@ func EsdkUnder(p keyprovider.MasterKeyProvider, id suite.ID, frameLength, worker
 		},
 		DecryptReaderAt: func(r io.ReaderAt, size int64) (io.ReaderAt, error) {
 			return c.NewDecryptReaderAt(ctx, r, size, p, &esdk.DecryptOptions{Signature: esdk.IgnoreSignature})
+		},
+		EncryptRecord: func(record []byte, ec Context) ([]byte, error) {
+			message, _, err := c.Encrypt(ctx, record, p, &esdk.EncryptOptions{Suite: id, FrameLength: int64(frameLength), EncryptionContext: ec.Pairs})
+			return message, err
+		},
+		DecryptRecord: func(message []byte, ec Context) ([]byte, error) {
+			record, _, err := c.Decrypt(ctx, message, p, &esdk.DecryptOptions{EncryptionContext: ec.Pairs})
+			return record, err
 		},
 	}
 }

@@ -82,6 +82,7 @@ func look(name string) (c color.Color, dashed bool) {
 		{"esdk, one core", color.RGBA{0x6c, 0xa6, 0xee, 0xff}},
 		{"esdk 0478, stream", color.RGBA{0x6c, 0xa6, 0xee, 0xff}},
 		{"esdk, from the start", color.RGBA{0x6c, 0xa6, 0xee, 0xff}},
+		{"esdk, warm cache", color.RGBA{0x6c, 0xa6, 0xee, 0xff}},
 		{"esdk, one-shot", color.RGBA{0x6c, 0xa6, 0xee, 0xff}},
 		{"esdk", color.RGBA{0x14, 0x5d, 0xbf, 0xff}},
 		{"decrypt, HedgeAfter", color.RGBA{0x14, 0x5d, 0xbf, 0xff}},
@@ -90,6 +91,8 @@ func look(name string) (c color.Color, dashed bool) {
 		{"AWS", color.RGBA{0xd9, 0x6c, 0x06, 0xff}},
 		{"sio", color.RGBA{0x2f, 0x8f, 0x4e, 0xff}},
 		{"tink", color.RGBA{0x8e, 0x44, 0xad, 0xff}},
+		{"chainifynet", color.RGBA{0x2f, 0x8f, 0x4e, 0xff}},
+		{"Python", color.RGBA{0xb0, 0x30, 0x52, 0xff}},
 		{"age", color.RGBA{0xb0, 0x30, 0x52, 0xff}},
 	} {
 		if strings.HasPrefix(name, of.prefix) {
@@ -356,7 +359,7 @@ func (steps) Ticks(low, high float64) []plot.Tick {
 
 func thousands(v float64) string {
 	if v >= 1000 {
-		return fmt.Sprintf("%d,%03d", int(v)/1000, int(v)%1000)
+		return thousands(float64(int(v)/1000)) + fmt.Sprintf(",%03d", int(v)%1000)
 	}
 	return fmt.Sprintf("%.3g", v)
 }

@@ -22,16 +22,18 @@ type lab struct {
 	slice    time.Duration // least time for a contestant in each round
 	size     int           // of large messages
 	phase    time.Duration // of an outage
+	records  int           // in a batch
+	python   string        // the program, or "" to look for it
 	cores    int
 	patience time.Duration // left for rounds that other programs disturb
 
 	ballast             []byte
-	measured, disturbed int // rounds
+	processes           []int // in which contestants run, beside this one
+	measured, disturbed int   // rounds
 	results
 }
 
-// race runs the contestants in turns, so that whatever else the machine does
-// meanwhile slows all of them and not one. What it returns is in their order.
+// race runs the contestants in turns. What it returns is in their order.
 func (l *lab) race(rounds int, cs ...contestant) ([]outcome, error) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
 	out := make([]outcome, len(cs))
@@ -39,20 +41,36 @@ func (l *lab) race(rounds int, cs ...contestant) ([]outcome, error) {
 		out[i].contestant = c
 	}
 	seconds := make([]float64, len(cs))
-	for round := -1; round < rounds; round++ { // the first to warm up
-		before := currentUsage()
-		for turn := range cs {
-			i := (turn + round + len(cs)) % len(cs) // nobody always comes after the same
-			runtime.GOMAXPROCS(cs[i].procs)
-			runtime.GC() // each pays for its own garbage only
-			start, runs := time.Now(), 0
-			for runs == 0 || round >= 0 && time.Since(start) < l.slice {
-				if err := deeper(round+1, cs[i].run); err != nil {
-					return nil, fmt.Errorf("%s: %w", cs[i].name, err)
-				}
-				runs++
+	turn := func(i, round int) error {
+		runtime.GOMAXPROCS(cs[i].procs)
+		runtime.GC() // each pays for its own garbage only
+		start, runs := time.Now(), 0
+		for runs == 0 || round >= 0 && time.Since(start) < l.slice {
+			if err := deeper(round+1, cs[i].run); err != nil {
+				return fmt.Errorf("%s: %w", cs[i].name, err)
 			}
-			seconds[i] = time.Since(start).Seconds() / float64(runs)
+			runs++
+		}
+		seconds[i] = time.Since(start).Seconds() / float64(runs)
+		return nil
+	}
+	return out, l.inTurns(rounds, len(cs), turn, func() {
+		for i, s := range seconds {
+			out[i].seconds = append(out[i].seconds, s)
+		}
+	})
+}
+
+// inTurns calls turn for each of n contestants in every round, so that whatever else the
+// machine does meanwhile slows all of them and not one. Round -1 is there to warm up. After
+// each of the others it calls count, unless the round was disturbed and is repeated.
+func (l *lab) inTurns(rounds, n int, turn func(i, round int) error, count func()) error {
+	for round := -1; round < rounds; round++ {
+		before := currentUsage(l.processes...)
+		for i := range n {
+			if err := turn((i+round+n)%n, round); err != nil { // nobody always comes after the same
+				return err
+			}
 		}
 		if round < 0 {
 			continue
@@ -68,12 +86,10 @@ func (l *lab) race(rounds int, cs ...contestant) ([]outcome, error) {
 		if disturbed {
 			l.disturbed++
 		}
-		for i, s := range seconds {
-			out[i].seconds = append(out[i].seconds, s)
-		}
+		count()
 	}
 	fmt.Fprint(os.Stderr, ".")
-	return out, nil
+	return nil
 }
 
 // deeper calls f from further down the stack, so that no contestant has the

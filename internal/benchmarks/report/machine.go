@@ -23,7 +23,7 @@ func describeMachine() string {
 		for _, d := range info.Deps {
 			for path, name := range map[string]string{
 				"github.com/aws/aws-encryption-sdk/releases/go/encryption-sdk": "AWS Encryption SDK for Go",
-				"github.com/minio/sio": "sio", "github.com/tink-crypto/tink-go/v2": "tink", "filippo.io/age": "age",
+				"github.com/chainifynet/aws-encryption-sdk-go":                 "chainifynet", "github.com/minio/sio": "sio", "github.com/tink-crypto/tink-go/v2": "tink", "filippo.io/age": "age",
 			} {
 				if d.Path == path {
 					versions = append(versions, name+" "+d.Version)

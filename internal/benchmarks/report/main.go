@@ -39,6 +39,7 @@ var parts = []part{
 	{"cores", overCores},
 	{"length", longStreams},
 	{"reencrypt", reencrypt},
+	{"records", records},
 	{"memory", memory},
 	{"outage", outage},
 }
@@ -53,6 +54,7 @@ func main() {
 	quick := flag.Bool("quick", false, "few rounds and messages of 8 MiB: whether it works, not how fast")
 	patience := flag.Duration("patience", 10*time.Minute, "time to spend in all on waiting for other programs to leave the machine alone")
 	out := flag.String("out", "", "write RESULTS.md and charts/ in this `directory`")
+	python := flag.String("python", "", "for records, the `program` Python with aws-encryption-sdk; by default what internal/interop/run installs, else python3")
 	child := flag.String("measure-memory", "", "for the report's own use: be the process whose memory is measured")
 	flag.Parse()
 
@@ -60,9 +62,9 @@ func main() {
 		exitOn(memoryChild(*child))
 		return
 	}
-	l := &lab{rounds: max(1, *rounds), slice: 25 * time.Millisecond, size: 64 << 20, phase: 20 * time.Second, cores: runtime.NumCPU(), patience: *patience}
+	l := &lab{rounds: max(1, *rounds), slice: 25 * time.Millisecond, size: 64 << 20, phase: 20 * time.Second, records: 10_000, python: *python, cores: runtime.NumCPU(), patience: *patience}
 	if *quick {
-		l.rounds, l.slice, l.size, l.phase, l.patience = min(l.rounds, 3), time.Millisecond, 8<<20, time.Second, 0
+		l.rounds, l.slice, l.size, l.phase, l.records, l.patience = min(l.rounds, 3), time.Millisecond, 8<<20, time.Second, 500, 0
 	}
 	l.spareMemory(true)
 	machine, start := describeMachine(), time.Now()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"runtime"
 	"strconv"
@@ -9,16 +10,18 @@ import (
 )
 
 // A usage is how much processor time was used: by all programs, what the
-// hypervisor took included, and by this one. Zero where the system does not tell.
+// hypervisor took included, and by this one and its contestants' processes. Zero
+// where the system does not tell.
 type usage struct {
-	at       time.Time
-	all, own time.Duration
+	at        time.Time
+	all, own  time.Duration
+	processes []int
 }
 
 const tick = 10 * time.Millisecond // Linux's unit for programs
 
-func currentUsage() usage {
-	u := usage{at: time.Now()}
+func currentUsage(processes ...int) usage {
+	u := usage{at: time.Now(), processes: processes}
 	sum := func(fields [][]byte) (d time.Duration) {
 		for _, f := range fields {
 			n, _ := strconv.ParseInt(string(f), 10, 64)
@@ -31,10 +34,12 @@ func currentUsage() usage {
 	if f := bytes.Fields(stat); len(f) > 8 {
 		u.all = sum(f[1:4]) + sum(f[6:9])
 	}
-	self, _ := os.ReadFile("/proc/self/stat")
-	// The name, in brackets, can have spaces; utime and stime are the 12th and 13th behind it.
-	if f := bytes.Fields(self[bytes.LastIndexByte(self, ')')+1:]); len(f) > 12 {
-		u.own = sum(f[11:13])
+	for _, pid := range append([]int{os.Getpid()}, processes...) {
+		self, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		// The name, in brackets, can have spaces; utime and stime are the 12th and 13th behind it.
+		if f := bytes.Fields(self[bytes.LastIndexByte(self, ')')+1:]); len(f) > 12 {
+			u.own += sum(f[11:13])
+		}
 	}
 	return u
 }
@@ -42,7 +47,7 @@ func currentUsage() usage {
 // disturbed reports whether other programs used more than a twentieth of the
 // machine since u, as far as ticks can tell.
 func (u usage) disturbed() bool {
-	now := currentUsage()
+	now := currentUsage(u.processes...)
 	others := (now.all - u.all) - (now.own - u.own)
 	return others > 2*tick+now.at.Sub(u.at)*time.Duration(runtime.NumCPU())/20
 }
@@ -51,7 +56,7 @@ func (u usage) disturbed() bool {
 // long as the lab still has patience.
 func (l *lab) waitForQuiet() {
 	for l.patience > 0 {
-		u := currentUsage()
+		u := currentUsage(l.processes...)
 		time.Sleep(500 * time.Millisecond)
 		l.patience -= 500 * time.Millisecond
 		if !u.disturbed() {
