@@ -34,6 +34,7 @@ type Message struct {
 	publicKey           string
 	signature           []byte
 	deriveInfo, bodyAAD []byte
+	sealedID, openedID  []byte // as long as what a cache hashes to find the data key
 	plaintextLength     int
 }
 
@@ -71,6 +72,9 @@ func NewMessage(wrappingKey, message []byte) (*Message, error) {
 	if m.dataKey, err = m.wrap.Open(nil, m.wrapIV, m.wrapped, m.context); err != nil {
 		return nil, err
 	}
+	const sealedSize, openedSize = 36, 35 // but for the context and the encrypted data key
+	m.sealedID = append(make([]byte, sealedSize), m.context...)
+	m.openedID = append(make([]byte, openedSize+6+len(edk.ProviderID)+len(edk.ProviderInfo)+len(edk.Ciphertext)), m.context...)
 	m.publicKey = h.EncryptionContext[format.PublicKeyField]
 	m.body = m.tag + f.Size() + int(f.Length) + tagSize
 	m.frame = message[m.tag:m.body]
@@ -123,9 +127,11 @@ func (m *Message) Encrypt(plaintext []byte) ([]byte, error) {
 	return m.encrypt(dataKey, plaintext)
 }
 
-// EncryptCached is Encrypt with a data key that is at hand, as in a cache. It is meant
-// for suites that do not sign: a cache has the signing key, too.
+// EncryptCached is Encrypt with a data key that is at hand, as in a cache: the
+// specification finds it there by a SHA-384. It is meant for suites that do not sign:
+// a cache has the signing key, too.
 func (m *Message) EncryptCached(plaintext []byte) ([]byte, error) {
+	sha512.Sum384(m.sealedID)
 	return m.encrypt(m.dataKey, plaintext)
 }
 
@@ -172,7 +178,10 @@ func (m *Message) Decrypt() ([]byte, error) {
 }
 
 // DecryptCached is Decrypt with a data key that is at hand, as in a cache.
-func (m *Message) DecryptCached() ([]byte, error) { return m.decrypt(m.dataKey) }
+func (m *Message) DecryptCached() ([]byte, error) {
+	sha512.Sum384(m.openedID)
+	return m.decrypt(m.dataKey)
+}
 
 func (m *Message) decrypt(dataKey []byte) ([]byte, error) {
 	aead, commitKey, err := m.derive(dataKey, m.id)
