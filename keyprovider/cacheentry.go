@@ -99,10 +99,8 @@ func (m *EncryptionMaterials) fit(req *EncryptionRequest) bool {
 	if limit := req.MaxEncryptedDataKeys; limit > 0 && len(m.EncryptedDataKeys) > limit || len(m.EncryptedDataKeys) > format.MaxEncryptedDataKeys {
 		return false
 	}
-	for k, v := range req.EncryptionContext {
-		if got, ok := m.EncryptionContext[k]; !ok || got != v {
-			return false
-		}
+	if !hasPairs(m.EncryptionContext, req.EncryptionContext) {
+		return false
 	}
 	for _, k := range req.RequiredContextKeys {
 		if !slices.Contains(m.RequiredContextKeys, k) {

@@ -137,7 +137,7 @@ func (r *DecryptionRequest) Context() (ec map[string]string, added []string, err
 		}
 		return nil, nil, fmt.Errorf("%w: the key %s of a signed message is missing", ErrEncryptionContext, format.PublicKeyField)
 	}
-	if len(r.ReproducedContext) == 0 {
+	if hasPairs(r.EncryptionContext, r.ReproducedContext) {
 		return r.EncryptionContext, nil, nil
 	}
 	for _, k := range slices.Sorted(maps.Keys(r.ReproducedContext)) {
@@ -150,9 +150,6 @@ func (r *DecryptionRequest) Context() (ec map[string]string, added []string, err
 			added = append(added, k)
 		}
 	}
-	if len(added) == 0 {
-		return r.EncryptionContext, nil, nil
-	}
 	ec = maps.Clone(r.EncryptionContext)
 	if ec == nil {
 		ec = make(map[string]string, len(added))
@@ -161,6 +158,16 @@ func (r *DecryptionRequest) Context() (ec map[string]string, added []string, err
 		ec[k] = r.ReproducedContext[k]
 	}
 	return ec, added, nil
+}
+
+// hasPairs reports whether ec has all the pairs.
+func hasPairs(ec, pairs map[string]string) bool {
+	for k, v := range pairs {
+		if got, ok := ec[k]; !ok || got != v {
+			return false
+		}
+	}
+	return true
 }
 
 var errNoMaterials = errors.New("the materials manager returned nothing")
