@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/keyprovider"
@@ -26,7 +27,7 @@ type Discovery struct {
 // of its partition is never used.
 type DiscoveryFilter struct {
 	Partition string   // such as "aws", "aws-cn" or "aws-us-gov"
-	Accounts  []string // IDs of the accounts that own the keys
+	Accounts  []string // IDs, of 12 digits, of the accounts that own the keys
 	Regions   []string // Regions of the keys; nil: any
 	// AnyAccount, instead of Partition and Accounts, allows every key that the
 	// credentials may use, whoever owns it. Whoever can give the program a
@@ -92,10 +93,13 @@ func (f *DiscoveryFilter) check() error {
 		return errors.New("DiscoveryFilter.Partition is empty")
 	case !f.AnyAccount && len(f.Accounts) == 0:
 		return errors.New("DiscoveryFilter.Accounts is empty")
-	case slices.Contains(f.Accounts, ""):
-		return errors.New("DiscoveryFilter.Accounts has an empty account ID")
 	case f.Regions != nil && len(f.Regions) == 0:
 		return errors.New("DiscoveryFilter.Regions is empty; nil allows any")
+	}
+	for _, account := range f.Accounts {
+		if len(account) != 12 || strings.Trim(account, "0123456789") != "" {
+			return fmt.Errorf("DiscoveryFilter.Accounts: %q is not an account ID, which is 12 digits", account)
+		}
 	}
 	for _, region := range f.Regions {
 		if !arn.ValidRegion(region) {

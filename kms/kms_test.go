@@ -79,7 +79,9 @@ func TestNewDiscoveryRefusesWhatCannotWork(t *testing.T) {
 		"DiscoveryFilter.Regions is empty; nil allows any":                                             {filter: &kms.DiscoveryFilter{AnyAccount: true, Regions: []string{}}},
 		"DiscoveryFilter.Partition is empty":                                                           {filter: &kms.DiscoveryFilter{Accounts: accounts}},
 		"DiscoveryFilter.Accounts is empty":                                                            {filter: &kms.DiscoveryFilter{Partition: "aws"}},
-		"DiscoveryFilter.Accounts has an empty":                                                        {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: []string{"1", ""}}},
+		`DiscoveryFilter.Accounts: "" is not an account ID`:                                            {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: []string{"111122223333", ""}}},
+		`"1111-2222-3333" is not an account ID`:                                                        {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: []string{"1111-2222-3333"}}},
+		`"11112222333a" is not an account ID`:                                                          {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: []string{"11112222333a"}}},
 		"DiscoveryFilter.Regions is empty":                                                             {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{}}},
 		`DiscoveryFilter.Regions: "" is not a Region`:                                                  {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{"us-east-1", ""}}},
 		`DiscoveryFilter.Regions: "*" is not a Region`:                                                 {filter: &kms.DiscoveryFilter{Partition: "aws", Accounts: accounts, Regions: []string{"*"}}},
@@ -106,7 +108,7 @@ func TestProvidersPrintWithoutCredentials(t *testing.T) {
 	opts := &kms.Options{GrantTokens: []string{"secret token"}, ClientFor: clientFor}
 	pub := eccKey(t, ecdh.P256()).PublicKey()
 	p := strict(t, opts, key1)
-	d := discovery(t, &kms.DiscoveryFilter{Partition: "aws", Accounts: []string{"secret account"}}, opts)
+	d := discovery(t, &kms.DiscoveryFilter{Partition: "aws", Accounts: []string{"123456789012"}}, opts)
 	r := newRSA(t, key1, &rsaKey().PublicKey, kms.OAEPSHA1, opts)
 	static := newECDHStatic(t, key1, pub, pub, opts)
 	keys, err := p.MasterKeys(t.Context(), &keyprovider.Request{})

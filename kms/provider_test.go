@@ -236,7 +236,7 @@ func TestProviderOfDiscoveryIsLimitedByItsFilter(t *testing.T) {
 		forbidden kms.DiscoveryFilter
 	}{
 		{"partition", kms.DiscoveryFilter{Partition: "aws-cn", Accounts: []string{account}}},
-		{"account", kms.DiscoveryFilter{Partition: "aws", Accounts: []string{"000000000001", account + "0"}}},
+		{"account", kms.DiscoveryFilter{Partition: "aws", Accounts: []string{"000000000001", "000000000002"}}},
 		{"Region", kms.DiscoveryFilter{Partition: "aws", Accounts: []string{account}, Regions: []string{"eu-west-1"}}},
 		{"Region", kms.DiscoveryFilter{AnyAccount: true, Regions: []string{"eu-west-1"}}},
 	} {

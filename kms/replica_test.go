@@ -115,7 +115,7 @@ func TestDiscoveryOfReplicasCallsNothingThatItsFilterForbids(t *testing.T) {
 	_, err := kms.NewDiscovery(t.Context(), &kms.DiscoveryFilter{Partition: "aws-cn", Accounts: []string{kmstest.Account}}, r.options())
 	require.EqualError(t, err, `kms: multi-Region discovery: the Region eu-west-1 is of partition aws, not of "aws-cn"`)
 	for what, filter := range map[string]*kms.DiscoveryFilter{
-		"account": {Partition: "aws", Accounts: []string{kmstest.Account + "0"}},
+		"account": {Partition: "aws", Accounts: []string{"000000000001"}},
 	} {
 		err := refusal(t, discovery(t, filter, r.options()), r.m)
 		require.ErrorIs(t, err, keyprovider.ErrNoMatch)
