@@ -9,11 +9,11 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"hash"
 
+	"github.com/esdk-go/esdk/internal/keywrap"
 	"github.com/esdk-go/esdk/internal/provider"
 )
 
@@ -96,8 +96,9 @@ type RawRSA struct {
 // priv. Either may be nil. Without pub, encryption fails with [ErrDecryptOnly]; the
 // public half of priv is not used instead. Without priv, decryption fails.
 //
-// The keys are copied. They must be valid, have 1024 bits or more, and belong
-// together; priv must have two primes. Functions of crypto/x509 such as
+// The keys are copied. They must be valid, have 1024 bits or more and an odd public
+// exponent from 3 to 2^31-1, and belong together; priv must have two primes. What
+// priv has precomputed is not used. Functions of crypto/x509 such as
 // ParsePKIXPublicKey and ParsePKCS8PrivateKey read keys from PEM blocks.
 //
 // The namespace and the name identify the key. Both are stored in messages in
@@ -114,12 +115,12 @@ func NewRawRSA(namespace, name string, pub *rsa.PublicKey, priv *rsa.PrivateKey,
 	k := &RawRSA{redacted: provider.Redact("raw RSA key %q of %q", name, namespace), namespace: namespace, name: name, padding: padding}
 	var err error
 	if pub != nil {
-		if k.pub, err = copyPublicKey(pub); err != nil {
+		if k.pub, err = keywrap.CopyRSAPublicKey(pub); err != nil {
 			return nil, fmt.Errorf("keyprovider: RSA public key: %w", err)
 		}
 	}
 	if priv != nil {
-		if k.priv, err = copyPrivateKey(priv); err != nil {
+		if k.priv, err = keywrap.CopyRSAPrivateKey(priv); err != nil {
 			return nil, fmt.Errorf("keyprovider: RSA private key: %w", err)
 		}
 	}
@@ -131,37 +132,6 @@ func NewRawRSA(namespace, name string, pub *rsa.PublicKey, priv *rsa.PrivateKey,
 	}
 	return k, nil
 }
-
-// copyPublicKey returns a copy by way of the key's encoding, which checks it.
-func copyPublicKey(pub *rsa.PublicKey) (*rsa.PublicKey, error) {
-	if pub.N == nil {
-		return nil, errors.New("no modulus")
-	}
-	if pub.N.BitLen() < minRSABits {
-		return nil, fmt.Errorf("%d bits, need at least %d", pub.N.BitLen(), minRSABits)
-	}
-	return x509.ParsePKCS1PublicKey(x509.MarshalPKCS1PublicKey(pub))
-}
-
-// copyPrivateKey does the same for a private key.
-func copyPrivateKey(priv *rsa.PrivateKey) (*rsa.PrivateKey, error) {
-	if _, err := copyPublicKey(&priv.PublicKey); err != nil {
-		return nil, err
-	}
-	if priv.D == nil || len(priv.Primes) < 2 {
-		return nil, errors.New("no private exponent or fewer than 2 primes")
-	}
-	if len(priv.Primes) > 2 { // crypto/rsa no longer checks such keys
-		return nil, fmt.Errorf("%d primes, need 2", len(priv.Primes))
-	}
-	if err := priv.Validate(); err != nil {
-		return nil, err
-	}
-	return x509.ParsePKCS1PrivateKey(x509.MarshalPKCS1PrivateKey(priv))
-}
-
-// minRSABits is what crypto/rsa demands.
-const minRSABits = 1024
 
 // MasterKeys returns k. The error wraps [ErrDecryptOnly] if k has no public key.
 func (k RawRSA) MasterKeys(context.Context, *Request) ([]MasterKey, error) {

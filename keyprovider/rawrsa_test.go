@@ -10,7 +10,9 @@ import (
 	"crypto/sha512"
 	"crypto/x509"
 	"encoding/pem"
+	"fmt"
 	"hash"
+	"math"
 	"math/big"
 	"slices"
 	"sync"
@@ -358,27 +360,43 @@ func clonePrivate(key *rsa.PrivateKey) *rsa.PrivateKey {
 
 func TestNewRawRSARefusesBadPublicKeys(t *testing.T) {
 	n := rsaKey().N
-	for name, pub := range map[string]*rsa.PublicKey{
-		"zero value":        {},
-		"no modulus":        {E: 65537},
-		"modulus 0":         {N: new(big.Int), E: 65537},
-		"modulus 1":         {N: big.NewInt(1), E: 65537},
-		"negative modulus":  {N: new(big.Int).Neg(n), E: 65537},
-		"512 bits":          {N: new(big.Int).Rsh(n, 1536), E: 65537},
-		"1023 bits":         {N: new(big.Int).Rsh(n, 1025), E: 65537},
-		"no exponent":       {N: n},
-		"negative exponent": {N: n, E: -3},
-		"exponent 1":        {N: n, E: 1},
+	large := math.MaxInt32
+	large += 2 // which is negative on systems of 32 bits
+	for name, test := range map[string]struct {
+		pub  *rsa.PublicKey
+		want string
+	}{
+		"zero value":         {&rsa.PublicKey{}, "no modulus"},
+		"no modulus":         {&rsa.PublicKey{E: 65537}, "no modulus"},
+		"modulus 0":          {&rsa.PublicKey{N: new(big.Int), E: 65537}, "0 bits, need at least 1024"},
+		"modulus 1":          {&rsa.PublicKey{N: big.NewInt(1), E: 65537}, "1 bits, need at least 1024"},
+		"negative modulus":   {&rsa.PublicKey{N: new(big.Int).Neg(n), E: 65537}, "the modulus is negative"},
+		"even modulus":       {&rsa.PublicKey{N: new(big.Int).Lsh(n, 1), E: 65537}, "the modulus is even"},
+		"512 bits":           {&rsa.PublicKey{N: new(big.Int).Rsh(n, 1536), E: 65537}, "512 bits, need at least 1024"},
+		"1023 bits":          {&rsa.PublicKey{N: new(big.Int).Rsh(n, 1025), E: 65537}, "1023 bits, need at least 1024"},
+		"no exponent":        {&rsa.PublicKey{N: n}, "public exponent 0, need"},
+		"negative exponent":  {&rsa.PublicKey{N: n, E: -3}, "public exponent -3, need"},
+		"exponent 1":         {&rsa.PublicKey{N: n, E: 1}, "public exponent 1, need"},
+		"even exponent":      {&rsa.PublicKey{N: n, E: 65536}, "public exponent 65536, need"},
+		"exponent over 2^31": {&rsa.PublicKey{N: n, E: large}, fmt.Sprintf("public exponent %d, need an odd one from 3 to 2^31-1", large)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, err := keyprovider.NewRawRSA("namespace", "name", pub, nil, keyprovider.OAEPSHA256)
-			if err == nil { // what crypto/rsa alone can see is found when the key is used
-				_, err = p.EncryptDataKey(t.Context(), request(), make([]byte, 32))
-			} else {
-				require.Nil(t, p)
-			}
-			require.Error(t, err)
+			p, err := keyprovider.NewRawRSA("namespace", "name", test.pub, nil, keyprovider.OAEPSHA256)
+			require.ErrorContains(t, err, "keyprovider: RSA public key: "+test.want)
+			require.Nil(t, p)
 		})
+	}
+}
+
+// What NewRawRSA takes, crypto/rsa takes too.
+func TestNewRawRSATakesWhatCanEncrypt(t *testing.T) {
+	n := rsaKey().N
+	short := new(big.Int).SetBit(new(big.Int).Rsh(n, 1024), 0, 1) // odd, 1024 bits
+	for _, pub := range []*rsa.PublicKey{{N: short, E: 65537}, {N: n, E: 3}, {N: n, E: math.MaxInt32}} {
+		p, err := keyprovider.NewRawRSA("namespace", "name", pub, nil, keyprovider.OAEPSHA256)
+		require.NoError(t, err)
+		_, err = p.EncryptDataKey(t.Context(), request(), make([]byte, 32))
+		require.NoError(t, err)
 	}
 }
 
@@ -432,6 +450,18 @@ func TestNewRawRSARefusesMultiPrimeKeys(t *testing.T) {
 	require.Nil(t, p)
 }
 
+// What the caller's key has precomputed is neither used nor believed.
+func TestRawRSAPrecomputesForItself(t *testing.T) {
+	key := clonePrivate(rsaKey())
+	key.Precomputed.Dp, key.Precomputed.Dq, key.Precomputed.Qinv = big.NewInt(3), big.NewInt(3), big.NewInt(3)
+	p, err := keyprovider.NewRawRSA("namespace", "name", &key.PublicKey, key, keyprovider.OAEPSHA256)
+	require.NoError(t, err)
+	want := generate(t, p, request())
+	got, err := p.DecryptDataKey(t.Context(), request(), []keyprovider.EncryptedDataKey{want.Encrypted})
+	require.NoError(t, err)
+	require.Equal(t, want, got)
+}
+
 func TestRawRSATakesKeysFromPEM(t *testing.T) {
 	spki, err := x509.MarshalPKIXPublicKey(&rsaKey().PublicKey)
 	require.NoError(t, err)
@@ -459,7 +489,7 @@ func TestRawRSACopiesItsKeys(t *testing.T) {
 	pub := &rsa.PublicKey{N: new(big.Int).Set(key.N), E: key.E}
 	p, err := keyprovider.NewRawRSA("namespace", "name", pub, key, keyprovider.OAEPSHA256)
 	require.NoError(t, err)
-	require.True(t, key.Equal(rsaKey()), "the caller's key is not changed")
+	require.Equal(t, clonePrivate(rsaKey()), key, "the caller's key is not changed, nothing in it precomputed")
 	require.True(t, pub.Equal(&rsaKey().PublicKey))
 	for _, n := range append(slices.Clone(key.Primes), key.D, key.N, pub.N) {
 		clear(n.Bits())

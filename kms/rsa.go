@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"hash"
@@ -18,6 +17,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 
 	"github.com/esdk-go/esdk/format"
+	"github.com/esdk-go/esdk/internal/keywrap"
 	"github.com/esdk-go/esdk/internal/provider"
 	"github.com/esdk-go/esdk/keyprovider"
 	"github.com/esdk-go/esdk/kms/internal/arn"
@@ -96,7 +96,7 @@ type RSA struct {
 //
 // NewRSA makes no call to KMS. It uses ctx only for config.LoadDefaultConfig, if neither
 // Config nor ClientFor is set. It fails if keyARN is not the ARN of a key, if the
-// algorithm is invalid, or if pub is not of 2048, 3072 or 4096 bits.
+// algorithm is invalid, or if pub is invalid or not of 2048, 3072 or 4096 bits.
 func NewRSA(ctx context.Context, keyARN string, pub *rsa.PublicKey, algorithm RSAAlgorithm, opts *Options) (*RSA, error) {
 	if algorithm != OAEPSHA1 && algorithm != OAEPSHA256 {
 		return nil, fmt.Errorf("kms: unknown %v", algorithm)
@@ -114,15 +114,16 @@ func NewRSA(ctx context.Context, keyARN string, pub *rsa.PublicKey, algorithm RS
 	return &RSA{provider.Redact("AWS KMS RSA provider of %v", k.arn), k, pub, algorithm}, nil
 }
 
-// copyPublicKey returns a copy by way of the key's encoding, which checks it.
+// copyPublicKey returns a copy of a public key that KMS can have.
 func copyPublicKey(pub *rsa.PublicKey) (*rsa.PublicKey, error) {
-	if pub.N == nil {
-		return nil, errors.New("no modulus")
+	pub, err := keywrap.CopyRSAPublicKey(pub)
+	if err != nil {
+		return nil, err
 	}
 	if bits := pub.N.BitLen(); !rsaSize(bits/8) || bits%8 != 0 {
 		return nil, fmt.Errorf("%d bits; RSA keys of KMS have 2048, 3072 or 4096", bits)
 	}
-	return x509.ParsePKCS1PublicKey(x509.MarshalPKCS1PublicKey(pub))
+	return pub, nil
 }
 
 // rsaSize reports whether KMS has RSA keys of that many bytes.

@@ -79,7 +79,7 @@ func TestNewRSARefusesWhatCannotWork(t *testing.T) {
 		"RSA public key: 2049 bits":  {key1, modulus(2049), kms.OAEPSHA256, nil}, // 256 bytes and a bit
 		"RSA public key: 2055 bits":  {key1, modulus(2055), kms.OAEPSHA256, nil},
 		"RSA public key: 2056 bits":  {key1, modulus(2056), kms.OAEPSHA256, nil},
-		"RSA public key: x509":       {key1, &negative, kms.OAEPSHA256, nil},
+		"public exponent -1, need":   {key1, &negative, kms.OAEPSHA256, nil},
 		"both Options.Config and":    {key1, good, kms.OAEPSHA256, &kms.Options{Config: config, ClientFor: clientFor}},
 	} {
 		if test.opts == nil {

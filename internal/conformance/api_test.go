@@ -169,11 +169,30 @@ func exported(t *testing.T, dir string) []string {
 	return out
 }
 
-// A program with a raw key links neither the AWS SDK nor anything for tests.
+// large are packages of the standard library, each with all below it, that make
+// programs larger and slower to build. Whoever holds the keys needs none of them;
+// crypto/x509 alone brings in net, and by net a C compiler.
+var large = []string{
+	"crypto/tls", "crypto/x509", "encoding/gob", "encoding/json", "encoding/pem", "encoding/xml", "html",
+	"log", "net", "os/exec", "os/user", "regexp", "runtime/cgo", "text/template",
+}
+
+func requireNothingLarge(t *testing.T, path string, deps []string) {
+	t.Helper()
+	for _, dep := range deps {
+		for _, unwanted := range large {
+			require.False(t, strings.HasPrefix(dep+"/", unwanted+"/"), "%s links %s", path, dep)
+		}
+	}
+}
+
+// A program with a raw key links neither the AWS SDK nor anything for tests, and
+// nothing large.
 func TestRootLinksNoAWS(t *testing.T) {
 	for _, path := range []string{".", "keyprovider", "format", "suite"} {
 		deps := deps(t, path)
 		require.Contains(t, deps, module+"/suite")
+		requireNothingLarge(t, path, deps)
 		for _, dep := range deps {
 			for _, unwanted := range []string{"aws-sdk-go", "smithy", "testify", "testing", "/kms", "vectors", "providertest"} {
 				require.NotContains(t, dep, unwanted, "%s links it", path)
@@ -183,9 +202,11 @@ func TestRootLinksNoAWS(t *testing.T) {
 }
 
 // The provider of hierarchical keys calls no AWS service, so a program with a
-// Store of its own links none of the AWS SDK.
+// Store of its own links none of the AWS SDK, and nothing large.
 func TestHierarchicalLinksNoAWS(t *testing.T) {
-	for _, dep := range deps(t, "kms/hierarchical") {
+	deps := deps(t, "kms/hierarchical")
+	requireNothingLarge(t, "kms/hierarchical", deps)
+	for _, dep := range deps {
 		require.NotContains(t, dep, "aws")
 		require.NotContains(t, dep, "smithy")
 		require.NotEqual(t, module+"/kms", dep)

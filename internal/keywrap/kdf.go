@@ -1,5 +1,5 @@
 // Package keywrap has what more than one provider needs to wrap data keys:
-// key derivation and the layouts that providers share.
+// key derivation, the layouts that providers share, and copies of RSA keys.
 package keywrap
 
 import (
