@@ -42,6 +42,7 @@ var parts = []part{
 	{"records", records},
 	{"memory", memory},
 	{"outage", outage},
+	{"binary", binary},
 }
 
 func main() {

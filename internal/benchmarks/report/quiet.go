@@ -10,8 +10,8 @@ import (
 )
 
 // A usage is how much processor time was used: by all programs, what the
-// hypervisor took included, and by this one and its contestants' processes. Zero
-// where the system does not tell.
+// hypervisor took included, by this one, by its contestants' processes, and by
+// those that it started and that ended. Zero where the system does not tell.
 type usage struct {
 	at        time.Time
 	all, own  time.Duration
@@ -36,9 +36,9 @@ func currentUsage(processes ...int) usage {
 	}
 	for _, pid := range append([]int{os.Getpid()}, processes...) {
 		self, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		// The name, in brackets, can have spaces; utime and stime are the 12th and 13th behind it.
-		if f := bytes.Fields(self[bytes.LastIndexByte(self, ')')+1:]); len(f) > 12 {
-			u.own += sum(f[11:13])
+		// The name, in brackets, can have spaces; utime, stime, cutime and cstime are the 12th to 15th behind it.
+		if f := bytes.Fields(self[bytes.LastIndexByte(self, ')')+1:]); len(f) > 14 {
+			u.own += sum(f[11:15])
 		}
 	}
 	return u
