@@ -49,7 +49,7 @@ func (c *Client) Decrypt(ctx context.Context, ciphertext []byte, p keyprovider.M
 		plaintext, err = m.plaintext(ciphertext[len(ciphertext)-m.whole.Len():], int64(len(ciphertext)))
 	}
 	header = m.header
-	m.clear()
+	*m = opening{}
 	openings.Put(m)
 	if err != nil {
 		return nil, nil, prefixed(err)
@@ -58,11 +58,11 @@ func (c *Client) Decrypt(ctx context.Context, ciphertext []byte, p keyprovider.M
 }
 
 // openings keeps memory for the next Decrypt, and nothing of a message.
-var openings = sync.Pool{New: func() any { return newOpening() }}
+var openings = sync.Pool{New: func() any { return new(opening) }}
 
 // opening is a message that is being read: its header is verified.
 type opening struct {
-	*frame.Opener
+	frame.Opener
 	header          *format.Header
 	stored          map[string]string // the encryption context as the message stores it
 	verificationKey *ecdsa.PublicKey  // nil if the suite does not sign
@@ -72,17 +72,9 @@ type opening struct {
 	scratch         [512]byte    // for the header: enough for most
 }
 
-func newOpening() *opening { return &opening{Opener: new(frame.Opener)} }
-
-// clear makes m as it was when it was new.
-func (m *opening) clear() {
-	*m.Opener = frame.Opener{}
-	*m = opening{Opener: m.Opener}
-}
-
 // open reads a message's header from r, and no more, gets the materials for it
-// and verifies it, in m, which must be new. Random access allows IgnoreSignature, and
-// no unframed body.
+// and verifies it. It sets m, which must be zero. Random access allows
+// IgnoreSignature, and no unframed body.
 func (c *Client) open(ctx context.Context, m *opening, r io.Reader, p keyprovider.MasterKeyProvider, opts *DecryptOptions, randomAccess bool) error {
 	client, err := c.settings()
 	if err != nil {
@@ -346,7 +338,7 @@ func (m *opening) plaintext(body []byte, size int64) ([]byte, error) {
 	}
 	body = body[used:]
 	if m.digest != nil {
-		signature, used, err := m.footer(body)
+		signature, used, err := parseFooter(body, m.Offset())
 		if err != nil {
 			return nil, err
 		}
@@ -361,12 +353,13 @@ func (m *opening) plaintext(body []byte, size int64) ([]byte, error) {
 	return b, nil
 }
 
-// footer parses the footer at the start of b, which stands right behind the body.
-func (m *opening) footer(b []byte) (signature []byte, size int, err error) {
+// parseFooter parses the footer at the start of b, which stands right behind the body,
+// at offset in its message.
+func parseFooter(b []byte, offset int64) (signature []byte, size int, err error) {
 	signature, size, err = format.ParseFooter(b)
 	var parse *format.ParseError
 	if errors.As(err, &parse) {
-		parse.Offset += m.Offset()
+		parse.Offset += offset
 	}
 	return signature, size, err
 }

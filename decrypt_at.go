@@ -95,13 +95,13 @@ func (c *Client) openAt(ctx context.Context, r io.ReaderAt, size int64, p keypro
 	d := &DecryptReaderAt{redacted: named("DecryptReaderAt"), source: sourceAt{r}}
 	var in frame.Window
 	start := source{r: io.NewSectionReader(untilDone{ctx, d.source}, 0, size)}
-	m := newOpening()
-	if err := c.open(ctx, m, headerSource{&start, &in, largeChunk}, p, opts, true); err != nil {
+	var m opening
+	if err := c.open(ctx, &m, headerSource{&start, &in, largeChunk}, p, opts, true); err != nil {
 		return nil, err
 	}
 	d.header, d.frames, d.body = m.header, m.Config, m.Offset()
 	d.frames.Digest = nil
-	if err := d.openEnd(ctx, m, size, in.Bytes()); err != nil {
+	if err := d.openEnd(ctx, &m, size, in.Bytes()); err != nil {
 		return nil, err
 	}
 	return d, nil
@@ -141,9 +141,8 @@ func (d *DecryptReaderAt) openEnd(ctx context.Context, m *opening, size int64, k
 	}
 	var signature []byte
 	if signed {
-		m.Opener = cur.opener // it is where the footer begins
-		footer := 0
-		if signature, footer, err = m.footer(rest); err != nil {
+		var footer int
+		if signature, footer, err = parseFooter(rest, cur.opener.Offset()); err != nil {
 			return err
 		}
 		rest = rest[footer:]

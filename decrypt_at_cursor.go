@@ -9,7 +9,7 @@ import (
 // A cursor is what one call of ReadAt needs for itself. It is kept from call to
 // call for its memory and its frame.
 type cursor struct {
-	opener    *frame.Opener
+	opener    frame.Opener
 	in        []byte // memory for what is read from the source
 	plaintext []byte // of the frame that was used last
 	frame     int64  // index of that frame, or none
@@ -18,7 +18,9 @@ type cursor struct {
 const none = -1
 
 func (d *DecryptReaderAt) newCursor() *cursor {
-	return &cursor{opener: frame.NewOpener(d.frames, d.body), frame: none}
+	c := &cursor{frame: none}
+	c.opener.Init(d.frames, d.body)
+	return c
 }
 
 func (c *cursor) size() int { return cap(c.in) + cap(c.plaintext) }

@@ -59,7 +59,7 @@ func (c *Client) NewDecryptReader(ctx context.Context, r io.Reader, p keyprovide
 		return nil, prefixed(errors.New("nil io.Reader"))
 	}
 	d := &DecryptReader{redacted: named("DecryptReader"), state: state{made: true}, r: source{r: r}}
-	m := newOpening()
+	m := new(opening)
 	err := c.open(ctx, m, headerSource{&d.r, &d.in, smallChunk}, p, opts, false)
 	if err != nil {
 		return nil, prefixed(err)
@@ -243,7 +243,7 @@ func (d *DecryptReader) signature() error {
 		if err != nil && err != io.EOF {
 			return err
 		}
-		signature, size, parseErr := d.m.footer(d.in.Bytes())
+		signature, size, parseErr := parseFooter(d.in.Bytes(), d.m.Offset())
 		if parseErr == nil {
 			err := d.m.verify(signature)
 			d.in.Discard(size)
@@ -279,7 +279,7 @@ func (d *DecryptReader) Close() error {
 	}
 	d.closed = true
 	d.in, d.out, d.pending = frame.Window{}, nil, nil
-	d.m.Opener = nil // and its buffers
+	d.m.Opener = frame.Opener{} // and its buffers
 	switch d.err {
 	case io.EOF:
 	case nil:

@@ -40,7 +40,7 @@ func (c *Client) Encrypt(ctx context.Context, plaintext []byte, p keyprovider.Ma
 		ciphertext, err = m.message(plaintext)
 	}
 	header = m.header
-	m.clear()
+	*m = sealing{}
 	sealings.Put(m)
 	if err != nil {
 		return nil, nil, prefixed(err)
@@ -50,11 +50,11 @@ func (c *Client) Encrypt(ctx context.Context, plaintext []byte, p keyprovider.Ma
 
 // sealings keeps memory for the next Encrypt, and nothing of a message. Making it anew
 // would take a tenth of the time of a small message.
-var sealings = sync.Pool{New: func() any { return newSealing() }}
+var sealings = sync.Pool{New: func() any { return new(sealing) }}
 
 // sealing is a message that is being written: its header is complete.
 type sealing struct {
-	*frame.Sealer
+	frame.Sealer
 	header     *format.Header // the caller's, once it is given out
 	suite      suite.ID
 	signingKey *ecdsa.PrivateKey // nil if the suite does not sign
@@ -65,19 +65,11 @@ type sealing struct {
 	tag        [suite.TagSize]byte
 }
 
-func newSealing() *sealing { return &sealing{Sealer: new(frame.Sealer)} }
-
-// clear makes s as it was when it was new.
-func (s *sealing) clear() {
-	*s.Sealer = frame.Sealer{}
-	*s = sealing{Sealer: s.Sealer}
-}
-
 // streamed is the plaintext length of a stream.
 const streamed = -1
 
-// seal gets the materials of a new message and makes its header, in s, which must be
-// new. length is that of the plaintext, or streamed.
+// seal gets the materials of a new message and makes its header. It sets s, which must
+// be zero. length is that of the plaintext, or streamed.
 func (c *Client) seal(ctx context.Context, s *sealing, p keyprovider.MasterKeyProvider, opts *EncryptOptions, length int64) error {
 	client, err := c.settings()
 	if err != nil {

@@ -22,7 +22,7 @@ type encryptStream struct {
 
 // sealStream is like seal, and also returns the start of the message.
 func (c *Client) sealStream(ctx context.Context, p keyprovider.MasterKeyProvider, opts *EncryptOptions) (m *sealing, start []byte, err error) {
-	m = newSealing()
+	m = new(sealing)
 	if err = c.seal(ctx, m, p, opts, streamed); err == nil {
 		start, err = m.start(nil)
 	}
@@ -343,7 +343,7 @@ func (e *EncryptWriter) Close() error {
 				return err
 			}
 			e.closed = true
-			e.s.in, e.s.m.Sealer = frame.Window{}, nil
+			e.s.in, e.s.m.Sealer = frame.Window{}, frame.Sealer{}
 			e.s.fail(ErrClosed)
 		}
 		whole = e.closed

@@ -55,18 +55,18 @@ func TestKeptMemoryIsClear(t *testing.T) {
 		for range 20 { // at times a Pool keeps nothing
 			message, _, err := Encrypt(ctx, plaintext, p, &EncryptOptions{Suite: id, EncryptionContext: map[string]string{"a": "1"}})
 			require.NoError(t, err)
-			require.Equal(t, newSealing(), sealings.Get())
+			require.Equal(t, new(sealing), sealings.Get())
 			_, _, err = Encrypt(ctx, plaintext, p, &EncryptOptions{Suite: id, MaxPlaintextLength: 1})
 			require.ErrorIs(t, err, ErrPlaintextTooLong)
-			require.Equal(t, newSealing(), sealings.Get())
+			require.Equal(t, new(sealing), sealings.Get())
 
 			_, _, err = Decrypt(ctx, message, p, nil)
 			require.NoError(t, err)
-			require.Equal(t, newOpening(), openings.Get())
+			require.Equal(t, new(opening), openings.Get())
 			message[len(message)/2] ^= 1
 			_, _, err = Decrypt(ctx, message, p, nil)
 			require.ErrorIs(t, err, ErrAuthentication)
-			require.Equal(t, newOpening(), openings.Get())
+			require.Equal(t, new(opening), openings.Get())
 		}
 	}
 }

@@ -30,7 +30,7 @@ func bench(b *testing.B, run func(b *testing.B, c Config, plaintext []byte)) {
 
 func BenchmarkSealer(b *testing.B) {
 	bench(b, func(b *testing.B, c Config, plaintext []byte) {
-		s := NewSealer(c)
+		s := newSealer(c)
 		var dst []byte
 		for b.Loop() {
 			var err error
@@ -44,11 +44,11 @@ func BenchmarkSealer(b *testing.B) {
 
 func BenchmarkOpener(b *testing.B) {
 	bench(b, func(b *testing.B, c Config, plaintext []byte) {
-		body, err := NewSealer(c).Frames(nil, plaintext)
+		body, err := newSealer(c).Frames(nil, plaintext)
 		if err != nil {
 			b.Fatal(err)
 		}
-		o := NewOpener(c, 0)
+		o := newOpener(c, 0)
 		dst := make([]byte, 0, len(plaintext))
 		for b.Loop() {
 			o.next = 1

@@ -29,6 +29,18 @@ func config(t testing.TB, frameLength, workers int, digest hash.Hash) Config {
 	return Config{AEAD: aead, MessageID: make([]byte, 32), FrameLength: frameLength, Digest: digest, Workers: workers}
 }
 
+func newSealer(c Config) *Sealer {
+	s := new(Sealer)
+	s.Init(c)
+	return s
+}
+
+func newOpener(c Config, offset int64) *Opener {
+	o := new(Opener)
+	o.Init(c, offset)
+	return o
+}
+
 func text(n int) []byte {
 	b := make([]byte, n)
 	for i := range b {
@@ -45,7 +57,7 @@ func TestFramesDoNotDependOnWorkers(t *testing.T) {
 		whole := 1_200_000 / frameLength * frameLength
 		plaintext := text(whole + 7)
 		want := sha512.New384()
-		s := NewSealer(config(t, frameLength, 1, want))
+		s := newSealer(config(t, frameLength, 1, want))
 		body, err := s.Frames(nil, plaintext[:whole])
 		require.NoError(t, err)
 		body = s.Final(body, plaintext[whole:])
@@ -56,7 +68,7 @@ func TestFramesDoNotDependOnWorkers(t *testing.T) {
 					if signed {
 						digest = sha512.New384()
 					}
-					s := NewSealer(config(t, frameLength, workers, digest))
+					s := newSealer(config(t, frameLength, workers, digest))
 					var got []byte
 					for at := 0; at < whole; at += step * frameLength {
 						got, err = s.Frames(got, plaintext[at:min(at+step*frameLength, whole)])
@@ -70,7 +82,7 @@ func TestFramesDoNotDependOnWorkers(t *testing.T) {
 						digest.Reset()
 					}
 
-					o := NewOpener(config(t, frameLength, workers, digest), 100)
+					o := newOpener(config(t, frameLength, workers, digest), 100)
 					opened := make([]byte, 0, len(plaintext))
 					rest := got
 					for {
@@ -102,7 +114,7 @@ func TestFramesDoNotDependOnWorkers(t *testing.T) {
 // A message has at most 2^32-1 frames, and no regular one has the number that
 // marks the final one.
 func TestFrameNumbersEnd(t *testing.T) {
-	s := NewSealer(config(t, 1, 1, nil))
+	s := newSealer(config(t, 1, 1, nil))
 	s.next = math.MaxUint32 - 2
 	_, err := s.Frames(nil, text(3))
 	require.ErrorIs(t, err, ErrTooLong)
@@ -112,7 +124,7 @@ func TestFrameNumbersEnd(t *testing.T) {
 	require.ErrorIs(t, err, ErrTooLong)
 	body = s.Final(body, nil)
 
-	o := NewOpener(config(t, 1, 1, nil), 0)
+	o := newOpener(config(t, 1, 1, nil), 0)
 	o.next = math.MaxUint32 - 2
 	out, used, err := o.Frames(make([]byte, 0, 10), body)
 	require.NoError(t, err)
@@ -125,7 +137,7 @@ func TestFrameNumbersEnd(t *testing.T) {
 
 	// A frame that counts on is refused.
 	forged := append(format.AppendFrameHeader(nil, format.FrameHeader{Sequence: math.MaxUint32}), make([]byte, 17)...)
-	o = NewOpener(config(t, 1, 1, nil), 0)
+	o = newOpener(config(t, 1, 1, nil), 0)
 	o.next = math.MaxUint32
 	out, _, err = o.Frames(make([]byte, 0, 10), append(forged, make([]byte, 100)...))
 	require.NoError(t, err)
@@ -137,7 +149,7 @@ func TestFrameNumbersEnd(t *testing.T) {
 func TestUnframedLimits(t *testing.T) {
 	header := func(n uint64) []byte { return format.AppendUnframedHeader(nil, format.UnframedHeader{Length: n}) }
 	c := config(t, 0, 1, nil)
-	o := NewOpener(c, 70)
+	o := newOpener(c, 70)
 	_, err := o.Next(header(format.MaxUnframedLength + 1))
 	require.ErrorIs(t, err, format.ErrMalformed)
 	var parse *format.ParseError
@@ -152,7 +164,7 @@ func TestUnframedLimits(t *testing.T) {
 	_, err = o.Next(header(5)[:19])
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	c.MaxUnframed = 5
-	o = NewOpener(c, 70)
+	o = newOpener(c, 70)
 	_, err = o.Next(header(6))
 	require.ErrorIs(t, err, ErrLimit)
 	_, err = o.Next(header(5))
@@ -164,7 +176,7 @@ func TestUnframedLimits(t *testing.T) {
 func TestNothingAfterABadFrameStays(t *testing.T) {
 	const frameLength = 4096
 	plaintext := bytes.Repeat([]byte{0xAA}, 200*frameLength)
-	s := NewSealer(config(t, frameLength, 1, nil))
+	s := newSealer(config(t, frameLength, 1, nil))
 	body, err := s.Frames(nil, plaintext)
 	require.NoError(t, err)
 	stride := frameLength + format.FrameOverhead
@@ -172,7 +184,7 @@ func TestNothingAfterABadFrameStays(t *testing.T) {
 		altered := bytes.Clone(body)
 		altered[bad*stride+100] ^= 1
 		for _, workers := range []int{1, 4} {
-			o := NewOpener(config(t, frameLength, workers, nil), 0)
+			o := newOpener(config(t, frameLength, workers, nil), 0)
 			dst := make([]byte, len(plaintext))
 			out, used, err := o.Frames(dst[:0], altered)
 			require.ErrorIs(t, err, ErrAuthentication)
@@ -234,7 +246,7 @@ func (s *slow) Open(dst, nonce, ciphertext, aad []byte) ([]byte, error) {
 // several goroutines do open frames at once.
 func TestFramesOpenedAheadOfABadOneAreCleared(t *testing.T) {
 	const frameLength, frames, bad = 4096, 400, 3
-	s := NewSealer(config(t, frameLength, 1, nil))
+	s := newSealer(config(t, frameLength, 1, nil))
 	body, err := s.Frames(nil, bytes.Repeat([]byte{0xAA}, frames*frameLength))
 	require.NoError(t, err)
 	body[bad*(frameLength+format.FrameOverhead)+16] ^= 1
@@ -242,7 +254,7 @@ func TestFramesOpenedAheadOfABadOneAreCleared(t *testing.T) {
 	aead := &slow{AEAD: c.AEAD, bad: bad + 1, came: make(chan struct{}), wait: make(chan struct{}), enough: 100}
 	c.AEAD = aead
 	dst := make([]byte, frames*frameLength)
-	out, _, err := NewOpener(c, 0).Frames(dst[:0], body)
+	out, _, err := newOpener(c, 0).Frames(dst[:0], body)
 	require.ErrorIs(t, err, ErrAuthentication)
 	require.Len(t, out, bad*frameLength)
 	require.GreaterOrEqual(t, aead.others.Load(), aead.enough, "frames were opened ahead")
@@ -291,7 +303,7 @@ func TestWindow(t *testing.T) {
 // Sealing and opening a frame allocates nothing.
 func TestNoAllocationPerFrame(t *testing.T) {
 	for _, digest := range []hash.Hash{nil, sha512.New384()} {
-		s := NewSealer(config(t, 1000, 1, digest))
+		s := newSealer(config(t, 1000, 1, digest))
 		plaintext, out := text(16_000), make([]byte, 0, 20_000)
 		require.Zero(t, testing.AllocsPerRun(20, func() {
 			var err error
@@ -299,10 +311,10 @@ func TestNoAllocationPerFrame(t *testing.T) {
 				panic(err)
 			}
 		}))
-		s = NewSealer(config(t, 1000, 1, nil))
+		s = newSealer(config(t, 1000, 1, nil))
 		body, err := s.Frames(nil, text(1_000_000))
 		require.NoError(t, err)
-		o := NewOpener(config(t, 1000, 1, digest), 0)
+		o := newOpener(config(t, 1000, 1, digest), 0)
 		require.Zero(t, testing.AllocsPerRun(20, func() {
 			var used int
 			if out, used, err = o.Frames(out[:0], body[:16*1032]); err != nil || used != 16*1032 {

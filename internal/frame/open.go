@@ -14,23 +14,16 @@ import (
 // headerSize is how many bytes say what a frame is. Every frame is longer.
 const headerSize = format.FinalFrameOverhead - suite.TagSize
 
-// An Opener decrypts the body of one message. It is not safe for concurrent
-// use, and of no use after an error.
+// An Opener decrypts the body of one message, after Init. It is not safe for
+// concurrent use, and of no use after an error.
 type Opener struct {
 	body
 	offset int64 // of the body in the message
 	past   int   // what Last has opened, in bytes
 }
 
-// NewOpener returns an Opener at the start of a body, which stands at offset
+// Init sets o, which must be zero, to the start of a body, which stands at offset
 // in its message.
-func NewOpener(c Config, offset int64) *Opener {
-	o := new(Opener)
-	o.Init(c, offset)
-	return o
-}
-
-// Init makes a zero Opener what NewOpener returns.
 func (o *Opener) Init(c Config, offset int64) {
 	o.offset = offset
 	o.init(c, o, c.FrameLength+format.FrameOverhead, c.FrameLength)

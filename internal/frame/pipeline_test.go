@@ -22,11 +22,11 @@ func TestSlotsOfHugeFrames(t *testing.T) {
 	for _, frameLength := range []int{
 		math.MaxInt32 - 64, math.MaxInt32 - 95, math.MaxInt32 - 100, math.MaxInt32 - 4<<20, math.MaxInt32 / 2, 8 << 20,
 	} {
-		o := NewOpener(config(t, frameLength, 64, nil), 0)
+		o := newOpener(config(t, frameLength, 64, nil), 0)
 		p := o.start(io.Discard, 2)
 		require.Zero(t, p.maxSlots, frameLength)
 		p.Stop()
-		s := NewSealer(config(t, frameLength, 64, nil))
+		s := newSealer(config(t, frameLength, 64, nil))
 		p = s.start(io.Discard, 1)
 		require.Equal(t, 1, p.maxSlots, frameLength)
 		p.Stop()
@@ -41,7 +41,7 @@ func TestPipelineMakesTheSameBytes(t *testing.T) {
 		whole := max(1_500_000/frameLength, 3) * frameLength
 		plaintext := text(whole)
 		digest := sha512.New384()
-		body, err := NewSealer(config(t, frameLength, 1, digest)).Frames(nil, plaintext)
+		body, err := newSealer(config(t, frameLength, 1, digest)).Frames(nil, plaintext)
 		require.NoError(t, err)
 		want := digest.Sum(nil)
 		for _, workers := range []int{1, 2, 3, 8} {
@@ -57,14 +57,14 @@ func TestPipelineMakesTheSameBytes(t *testing.T) {
 						return nil
 					}
 					d := digest()
-					s := NewSealer(config(t, frameLength, workers, d))
+					s := newSealer(config(t, frameLength, workers, d))
 					var got bytes.Buffer
 					pumpAll(t, &s.body, &got, from(bytes.NewReader(plaintext)))
 					require.True(t, bytes.Equal(body, got.Bytes()), name)
 					checkDigest(t, want, d, name)
 
 					d = digest()
-					s = NewSealer(config(t, frameLength, workers, d))
+					s = newSealer(config(t, frameLength, workers, d))
 					got.Reset()
 					require.NoError(t, s.WriteFrames(&got, plaintext[:frameLength]))
 					require.NoError(t, s.WriteFrames(&got, plaintext[frameLength:]))
@@ -72,14 +72,14 @@ func TestPipelineMakesTheSameBytes(t *testing.T) {
 					checkDigest(t, want, d, name)
 
 					d = digest()
-					s = NewSealer(config(t, frameLength, workers, d))
+					s = newSealer(config(t, frameLength, workers, d))
 					got.Reset()
 					writeAll(t, s, &got, plaintext)
 					require.True(t, bytes.Equal(body, got.Bytes()), name)
 					checkDigest(t, want, d, name)
 
 					d = digest()
-					o := NewOpener(config(t, frameLength, workers, d), 100)
+					o := newOpener(config(t, frameLength, workers, d), 100)
 					got.Reset()
 					pumpAll(t, &o.body, &got, from(bytes.NewReader(body)))
 					require.True(t, bytes.Equal(plaintext, got.Bytes()), name)
@@ -138,7 +138,7 @@ func checkDigest(t *testing.T, want []byte, d hash.Hash, name string) {
 func TestPipelineStopsAtAnErrorOfItsWriter(t *testing.T) {
 	broken := errors.New("broken")
 	for _, workers := range []int{1, 2, 5} {
-		s := NewSealer(config(t, 4096, workers, nil))
+		s := newSealer(config(t, 4096, workers, nil))
 		writes := 0
 		sink := writerFunc(func(p []byte) (int, error) {
 			if writes++; writes == 4 {
@@ -155,7 +155,7 @@ func TestPipelineStopsAtAnErrorOfItsWriter(t *testing.T) {
 // taken, and after Stop it goes on.
 func TestOnePipelineAtATime(t *testing.T) {
 	for _, workers := range []int{1, 3} {
-		s := NewSealer(config(t, 4096, workers, nil))
+		s := newSealer(config(t, 4096, workers, nil))
 		plaintext := text(200 * 4096)
 		require.NoError(t, s.WriteFrames(writerFunc(func(p []byte) (int, error) {
 			before := s.next
@@ -183,7 +183,7 @@ func TestNoMoreGoroutinesThanWork(t *testing.T) {
 			c := config(t, frameLength, 64, nil)
 			aead := &counting{AEAD: c.AEAD}
 			c.AEAD = aead
-			s := NewSealer(c)
+			s := newSealer(c)
 			aead.helpers = func() int { return s.pipeline.helpers } // not changed while they work
 			var err error
 			if buffers == 0 {

@@ -9,17 +9,11 @@ import (
 	"github.com/esdk-go/esdk/format"
 )
 
-// A Sealer encrypts the body of one message. It is not safe for concurrent use.
+// A Sealer encrypts the body of one message, after Init. It is not safe for concurrent
+// use.
 type Sealer struct{ body }
 
-// NewSealer returns a Sealer at the start of a body.
-func NewSealer(c Config) *Sealer {
-	s := new(Sealer)
-	s.Init(c)
-	return s
-}
-
-// Init makes a zero Sealer what NewSealer returns.
+// Init sets s, which must be zero, to the start of a body.
 func (s *Sealer) Init(c Config) {
 	s.init(c, s, c.FrameLength, c.FrameLength+format.FrameOverhead)
 }

@@ -23,7 +23,9 @@ func TestBodyIsTheLibrarys(t *testing.T) {
 	aead, err := cipher.NewGCM(block)
 	require.NoError(t, err)
 	plaintext := bytes.Repeat([]byte("plaintext"), 5000)
-	want, err := frame.NewSealer(frame.Config{AEAD: aead, MessageID: id, FrameLength: 1000, Digest: sha512.New384(), Workers: 1}).Frames(nil, plaintext)
+	var sealer frame.Sealer
+	sealer.Init(frame.Config{AEAD: aead, MessageID: id, FrameLength: 1000, Digest: sha512.New384(), Workers: 1})
+	want, err := sealer.Frames(nil, plaintext)
 	require.NoError(t, err)
 
 	for _, signed := range []bool{false, true} {
