@@ -10,7 +10,6 @@ import (
 	"crypto/sha512"
 	"encoding/asn1"
 	"fmt"
-	"hash"
 	"maps"
 	"math/big"
 	"slices"
@@ -35,17 +34,12 @@ func deriveKeys(id suite.ID, dataKey, messageID []byte) (aead cipher.AEAD, commi
 	return new(derivation).keys(id, dataKey, messageID)
 }
 
-// A derivation holds the secrets on the way from the data key to the AEAD. They
-// are cleared when keys returns. The commit key, which is no secret, stays.
+// A derivation is the memory for what is between a data key and the AEAD. keys clears
+// the secrets in it before it returns. The commit key, which is no secret, stays.
 type derivation struct {
 	prk            []byte
-	key, commitKey [sha512.Size]byte
-	info           [2 + 16 + 1]byte
-}
-
-func (d *derivation) clear() {
-	clear(d.prk)
-	clear(d.key[:])
+	key, commitKey [sha512.Size]byte // as long as the longest hash
+	info           [2 + 16 + 1]byte  // suite, message ID, number of the block
 }
 
 func (d *derivation) keys(id suite.ID, dataKey, messageID []byte) (aead cipher.AEAD, commitKey []byte, err error) {
@@ -53,7 +47,6 @@ func (d *derivation) keys(id suite.ID, dataKey, messageID []byte) (aead cipher.A
 		aead, err = newGCM(dataKey)
 		return aead, nil, err
 	}
-	defer d.clear()
 	newHash := id.KDF().New
 	var salt []byte
 	info := append(d.info[:0], byte(id>>8), byte(id))
@@ -63,33 +56,26 @@ func (d *derivation) keys(id suite.ID, dataKey, messageID []byte) (aead cipher.A
 		info = append(info, messageID...)
 	}
 	d.prk = hkdf.Extract(newHash, dataKey, salt)
-	// What follows is HKDF-Expand of RFC 5869 for one block, which is all that a suite
-	// needs. The one of x/crypto/hkdf would make the HMAC for each key anew, and that
-	// is a tenth of the time that a small message takes.
+	defer clear(d.prk)
+	// This is HKDF-Expand of RFC 5869 for one block, which is enough for each key.
+	// hkdf.Expand would make a new HMAC for each, which takes about a tenth of the
+	// time of a small message.
 	mac := hmac.New(newHash, d.prk)
 	if id.Committing() {
-		other := cloneHMAC(mac, newHash, d.prk)
-		other.Write(commitInfo)
-		commitKey = other.Sum(d.commitKey[:0])[:id.CommitKeySize()]
+		mac.Write(commitInfo)
+		commitKey = mac.Sum(d.commitKey[:0])[:id.CommitKeySize()]
+		mac.Reset()
 	}
 	mac.Write(append(info, 1))
-	aead, err = newGCM(mac.Sum(d.key[:0])[:id.KeySize()])
+	key := mac.Sum(d.key[:0])
+	defer clear(key)
+	aead, err = newGCM(key[:id.KeySize()])
 	return aead, commitKey, err
 }
 
-// commitInfo is the HKDF info of the key that a message commits to, and the number
-// of the block.
+// commitInfo is the HKDF info of the key that a message commits to, followed by the
+// number of the block.
 var commitInfo = []byte("COMMITKEY\x01")
-
-// cloneHMAC returns another HMAC with the key of mac, which is new.
-func cloneHMAC(mac hash.Hash, newHash func() hash.Hash, key []byte) hash.Hash {
-	if cloner, ok := mac.(hash.Cloner); ok {
-		if clone, err := cloner.Clone(); err == nil {
-			return clone
-		}
-	}
-	return hmac.New(newHash, key) // GOFIPS140=v1.0.0 is of before hash.Cloner
-}
 
 func newGCM(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
