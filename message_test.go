@@ -52,16 +52,19 @@ func TestKeptMemoryIsClear(t *testing.T) {
 	ctx := context.Background()
 	plaintext := bytes.Repeat([]byte("plaintext"), 100_000) // for several goroutines
 	for _, id := range []suite.ID{suite.AES256GCMHKDFSHA512CommitKey, suite.AES256GCMHKDFSHA512CommitKeyECDSAP384} {
+		opts := EncryptOptions{Suite: id, EncryptionContext: map[string]string{"a": "1"}, MaxPlaintextLength: 1_000_000}
 		for range 20 { // at times a Pool keeps nothing
-			message, _, err := Encrypt(ctx, plaintext, p, &EncryptOptions{Suite: id, EncryptionContext: map[string]string{"a": "1"}})
+			message, _, err := Encrypt(ctx, plaintext, p, &opts)
 			require.NoError(t, err)
 			require.Equal(t, new(sealing), sealings.Get())
-			_, _, err = Encrypt(ctx, plaintext, p, &EncryptOptions{Suite: id, MaxPlaintextLength: 1})
-			require.ErrorIs(t, err, ErrPlaintextTooLong)
+			_, _, err = Encrypt(ctx, plaintext, aManager{MaterialsManager: tooLong{keyprovider.Materials(p)}}, &opts)
+			require.ErrorIs(t, err, format.ErrMalformed) // when the keys have been derived
 			require.Equal(t, new(sealing), sealings.Get())
 
 			_, _, err = Decrypt(ctx, message, p, nil)
 			require.NoError(t, err)
+			require.Equal(t, new(opening), openings.Get())
+			require.Panics(t, func() { Decrypt(ctx, message, aManager{}, nil) })
 			require.Equal(t, new(opening), openings.Get())
 			message[len(message)/2] ^= 1
 			_, _, err = Decrypt(ctx, message, p, nil)
@@ -69,6 +72,17 @@ func TestKeptMemoryIsClear(t *testing.T) {
 			require.Equal(t, new(opening), openings.Get())
 		}
 	}
+}
+
+// tooLong returns an encrypted data key that no header can hold.
+type tooLong struct{ keyprovider.MaterialsManager }
+
+func (m tooLong) EncryptionMaterials(ctx context.Context, req *keyprovider.EncryptionRequest) (*keyprovider.EncryptionMaterials, error) {
+	materials, err := m.MaterialsManager.EncryptionMaterials(ctx, req)
+	if err == nil {
+		materials.EncryptedDataKeys[0].Ciphertext = make([]byte, 1<<16)
+	}
+	return materials, err
 }
 
 // The keys are those of x/crypto/hkdf, whose Expand is not used.
