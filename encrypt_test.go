@@ -11,8 +11,10 @@ import (
 	"math/big"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -484,6 +486,57 @@ func TestNothingIsShared(t *testing.T) {
 	got, err = io.ReadAll(d)
 	require.NoError(t, err)
 	require.Equal(t, plaintext, got)
+}
+
+// Calls share nothing, whether they run at the same time or inside the manager of
+// another one. The headers that they returned stay as they are.
+func TestCallsShareNothing(t *testing.T) {
+	t.Parallel()
+	type result struct {
+		message, plaintext []byte
+		sealed, opened     *format.Header
+		err                error
+	}
+	call := func(p keyprovider.MasterKeyProvider, n int) (r result) {
+		r.message, r.sealed, r.err = esdk.Encrypt(bg, text(n), p, &esdk.EncryptOptions{
+			Suite: suite.AES256GCMHKDFSHA512CommitKey, EncryptionContext: map[string]string{"n": fmt.Sprint(n)}})
+		if r.err == nil {
+			r.plaintext, r.opened, r.err = esdk.Decrypt(bg, r.message, p, nil)
+		}
+		return r
+	}
+	key := rawAES(t)
+	results := make([]result, 900)
+	var all sync.WaitGroup
+	for g := range 30 {
+		all.Go(func() {
+			for n := g * 30; n < g*30+30; n += 3 { // three calls each
+				results[n] = call(&manager{inner: key,
+					encrypt: func(m *keyprovider.EncryptionMaterials) *keyprovider.EncryptionMaterials {
+						results[n+1] = call(key, n+1)
+						runtime.Gosched()
+						return m
+					},
+					decrypt: func(m *keyprovider.DecryptionMaterials) *keyprovider.DecryptionMaterials {
+						results[n+2] = call(key, n+2)
+						runtime.Gosched()
+						return m
+					}}, n)
+			}
+		})
+	}
+	all.Wait()
+	for n, r := range results {
+		require.NoError(t, r.err)
+		require.Equal(t, text(n), r.plaintext)
+		want, err := format.ReadHeader(bytes.NewReader(r.message), 0)
+		require.NoError(t, err)
+		require.Equal(t, map[string]string{"n": fmt.Sprint(n)}, want.EncryptionContext)
+		require.Equal(t, want, r.sealed)
+		require.Equal(t, want.EncryptedDataKeys[0], *r.opened.OpenedBy)
+		r.opened.OpenedBy = nil
+		require.Equal(t, want, r.opened)
+	}
 }
 
 // The header that Encrypt and Decrypt return can be put back before the body.
