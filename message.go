@@ -10,6 +10,7 @@ import (
 	"crypto/sha512"
 	"encoding/asn1"
 	"fmt"
+	"hash"
 	"maps"
 	"math/big"
 	"slices"
@@ -62,9 +63,9 @@ func (d *derivation) keys(id suite.ID, dataKey, messageID []byte) (aead cipher.A
 	// time of a small message.
 	mac := hmac.New(newHash, d.prk)
 	if id.Committing() {
-		mac.Write(commitInfo)
-		commitKey = mac.Sum(d.commitKey[:0])[:id.CommitKeySize()]
-		mac.Reset()
+		other := cloneHMAC(mac, newHash, d.prk)
+		other.Write(commitInfo)
+		commitKey = other.Sum(d.commitKey[:0])[:id.CommitKeySize()]
 	}
 	mac.Write(append(info, 1))
 	key := mac.Sum(d.key[:0])
@@ -76,6 +77,17 @@ func (d *derivation) keys(id suite.ID, dataKey, messageID []byte) (aead cipher.A
 // commitInfo is the HKDF info of the key that a message commits to, followed by the
 // number of the block.
 var commitInfo = []byte("COMMITKEY\x01")
+
+// cloneHMAC returns another HMAC with the key of mac, which is new. Reset would do
+// instead, but takes 3 per cent of the time of a small message.
+func cloneHMAC(mac hash.Hash, newHash func() hash.Hash, key []byte) hash.Hash {
+	if cloner, ok := mac.(hash.Cloner); ok {
+		if clone, err := cloner.Clone(); err == nil {
+			return clone
+		}
+	}
+	return hmac.New(newHash, key) // with GOFIPS140=v1.0.0 or GOEXPERIMENT=boringcrypto
+}
 
 func newGCM(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)

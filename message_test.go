@@ -5,8 +5,10 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha512"
+	"hash"
 	"io"
 	"testing"
 
@@ -116,6 +118,15 @@ func TestDerivationIsHKDF(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want.Seal(nil, zeroIV[:], []byte("x"), nil), aead.Seal(nil, zeroIV[:], []byte("x"), nil), "%v", id)
 	}
+
+	// An HMAC that cannot be cloned, as that of GOFIPS140=v1.0.0.
+	key := []byte("key")
+	mac := struct{ hash.Hash }{hmac.New(sha512.New, key)}
+	other := cloneHMAC(mac, sha512.New, key)
+	other.Write([]byte("x"))
+	require.NotEqual(t, other.Sum(nil), mac.Sum(nil))
+	mac.Write([]byte("x"))
+	require.Equal(t, other.Sum(nil), mac.Sum(nil))
 }
 
 // Published data keys derive to the published commit keys, and to keys that open
