@@ -68,12 +68,12 @@ type opening struct {
 	verificationKey *ecdsa.PublicKey  // nil if the suite does not sign
 	digest          hash.Hash         // of all that is signed, so far; nil if no signature is to be verified
 	derivation      derivation
-	whole           bytes.Reader // of Decrypt's message
+	whole           bytes.Reader // reads Decrypt's message
 	scratch         [512]byte    // for the header: enough for most
 }
 
 // open reads a message's header from r, and no more, gets the materials for it
-// and verifies it. It sets m, which must be zero. Random access allows
+// and verifies it. It sets m, which must be zero but for whole. Random access allows
 // IgnoreSignature, and no unframed body.
 func (c *Client) open(ctx context.Context, m *opening, r io.Reader, p keyprovider.MasterKeyProvider, opts *DecryptOptions, randomAccess bool) error {
 	client, err := c.settings()

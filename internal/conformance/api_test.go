@@ -170,8 +170,8 @@ func exported(t *testing.T, dir string) []string {
 }
 
 // large are packages of the standard library, each with all below it, that make
-// programs larger and slower to build. Whoever holds the keys needs none of them;
-// crypto/x509 alone brings in net, and by net a C compiler.
+// programs larger and slower to build. Raw keys and branch keys need none of them.
+// crypto/x509 imports net, and where cgo is on, net needs a C compiler.
 var large = []string{
 	"crypto/tls", "crypto/x509", "encoding/gob", "encoding/json", "encoding/pem", "encoding/xml", "html",
 	"log", "net", "os/exec", "os/user", "regexp", "runtime/cgo", "text/template",

@@ -22,8 +22,8 @@ type Opener struct {
 	past   int   // what Last has opened, in bytes
 }
 
-// Init sets o, which must be zero, to the start of a body, which stands at offset
-// in its message.
+// Init sets o to the start of a body that begins at offset in its message. o must be
+// zero before.
 func (o *Opener) Init(c Config, offset int64) {
 	o.offset = offset
 	o.init(c, o, c.FrameLength+format.FrameOverhead, c.FrameLength)

@@ -13,7 +13,7 @@ import (
 // use.
 type Sealer struct{ body }
 
-// Init sets s, which must be zero, to the start of a body.
+// Init sets s to the start of a body. s must be zero before.
 func (s *Sealer) Init(c Config) {
 	s.init(c, s, c.FrameLength, c.FrameLength+format.FrameOverhead)
 }

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// programs are what program/ has, the one that is the measure first.
+// programs are the programs of program/ whose builds are compared. The others are measured
+// against the first two.
 var programs = []struct{ name, title string }{
 	{"aes", "crypto/aes alone"},
 	{"floor", "the format's cryptography"},

@@ -9,9 +9,10 @@ import (
 	"time"
 )
 
-// A usage is how much processor time was used: by all programs, what the
-// hypervisor took included, by this one, by its contestants' processes, and by
-// those that it started and that ended. Zero where the system does not tell.
+// A usage is how much processor time was used. all is that of all programs,
+// including what the hypervisor took. own is that of this program, of the
+// processes, which are its contestants', and of the children of all these that
+// have ended. Both are zero where the system does not tell.
 type usage struct {
 	at        time.Time
 	all, own  time.Duration
