@@ -36,7 +36,7 @@ type Peer struct {
 	Buffer int // what its readers are to be read with; 0: what io.Copy does
 }
 
-// A Context is an encryption context, and one string of bytes that stands for it.
+// A Context is an encryption context: its pairs, and bytes that stand for them.
 type Context struct {
 	Pairs      map[string]string
 	Serialized []byte

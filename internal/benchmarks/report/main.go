@@ -55,7 +55,7 @@ func main() {
 	quick := flag.Bool("quick", false, "few rounds and messages of 8 MiB: whether it works, not how fast")
 	patience := flag.Duration("patience", 10*time.Minute, "time to spend in all on waiting for other programs to leave the machine alone")
 	out := flag.String("out", "", "write RESULTS.md and charts/ in this `directory`")
-	python := flag.String("python", "", "for records, the `program` Python with aws-encryption-sdk; by default what internal/interop/run installs, else python3")
+	python := flag.String("python", "", "for records, the Python `program` that has aws-encryption-sdk; by default the one that internal/interop/run installs, else python3")
 	child := flag.String("measure-memory", "", "for the report's own use: be the process whose memory is measured")
 	flag.Parse()
 
