@@ -228,7 +228,7 @@ func (m *opening) openHeader(ctx context.Context, h *format.Header, p keyprovide
 func openNET400(aead cipher.AEAD, h *format.Header, dataKey, iv, aad []byte, unstored bool) (cipher.AEAD, error) {
 	if !h.Suite.Committing() {
 		var err error
-		if aead, _, err = deriveKeys(h.Suite, dataKey, nil); err != nil {
+		if aead, _, err = new(derivation).keys(h.Suite, dataKey, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -246,6 +246,7 @@ func openNET400(aead cipher.AEAD, h *format.Header, dataKey, iv, aad []byte, uns
 // ofContext is an error whose likely cause is the encryption context.
 type ofContext struct{ error }
 
+// Unwrap returns the error and ErrEncryptionContext.
 func (e ofContext) Unwrap() []error { return []error{e.error, ErrEncryptionContext} }
 
 // contextError is the error for a header whose tag fails although the key
@@ -254,11 +255,13 @@ type contextError struct{}
 
 var errContextDiffers error = contextError{}
 
+// Error says that the key was right, and what can be wrong.
 func (contextError) Error() string {
 	return "header: authentication failed with the right data key: either the encryption context is not that of the message," +
 		" as when a required pair, which the message does not store, was not given; or the header was altered"
 }
 
+// Unwrap returns ErrAuthentication and ErrEncryptionContext.
 func (contextError) Unwrap() []error { return []error{ErrAuthentication, ErrEncryptionContext} }
 
 // checkDecryptionMaterials checks what the header's verification is about to

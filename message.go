@@ -25,16 +25,6 @@ import (
 // zeroIV is what headers are authenticated with.
 var zeroIV [suite.IVSize]byte
 
-// deriveKeys returns the AEAD that encrypts the message and the key that it
-// commits to, nil if its suite does not commit. dataKey must have the length
-// that the suite wants.
-//
-// It follows framework/transitive-requirements.md, "HKDF encryption key" and
-// "HKDF commit key", of the specification.
-func deriveKeys(id suite.ID, dataKey, messageID []byte) (aead cipher.AEAD, commitKey []byte, err error) {
-	return new(derivation).keys(id, dataKey, messageID)
-}
-
 // A derivation is the memory for what is between a data key and the AEAD. keys clears
 // the secrets in it before it returns. The commit key, which is no secret, stays.
 type derivation struct {
@@ -43,6 +33,12 @@ type derivation struct {
 	info           [2 + 16 + 1]byte  // suite, message ID, number of the block
 }
 
+// keys returns the AEAD that encrypts the message and the key that it commits to,
+// nil if its suite does not commit. dataKey must have the length that the suite
+// wants.
+//
+// It follows framework/transitive-requirements.md, "HKDF encryption key" and
+// "HKDF commit key", of the specification.
 func (d *derivation) keys(id suite.ID, dataKey, messageID []byte) (aead cipher.AEAD, commitKey []byte, err error) {
 	if id.KDF() == 0 {
 		aead, err = newGCM(dataKey)

@@ -101,7 +101,7 @@ func TestDerivationIsHKDF(t *testing.T) {
 		if id.Committing() {
 			salt, suffix = messageID, "DERIVEKEY"
 		}
-		aead, commitKey, err := deriveKeys(id, dataKey, messageID)
+		aead, commitKey, err := new(derivation).keys(id, dataKey, messageID)
 		require.NoError(t, err)
 		read := func(info string, size int) []byte {
 			key := make([]byte, size)
@@ -135,7 +135,7 @@ func TestVectorDerivation(t *testing.T) {
 	for _, m := range vectors.Commitment(t) {
 		h, err := format.ReadHeader(bytes.NewReader(m.Ciphertext), 0)
 		require.NoError(t, err)
-		aead, commitKey, err := deriveKeys(h.Suite, bytes.Clone(m.DataKey), h.MessageID)
+		aead, commitKey, err := new(derivation).keys(h.Suite, bytes.Clone(m.DataKey), h.MessageID)
 		require.NoError(t, err)
 		require.Equal(t, m.BadCommitment, !bytes.Equal(commitKey, h.CommitKey), m.Name)
 		if m.BadCommitment {

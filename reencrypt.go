@@ -21,8 +21,8 @@ type ReencryptOptions struct {
 	// Encrypt has the options for the message that is written. Its
 	// EncryptionContext must be empty, because the new message has the encryption
 	// context of the old one. Keys in RequiredContextKeys are required in addition
-	// to those that already are. If FrameLength is zero, the new message has the frame length of the
-	// old one or, if that is unframed, DefaultFrameLength.
+	// to those that already are. If FrameLength is zero, the new message has the
+	// frame length of the old one or, if that is unframed, DefaultFrameLength.
 	Encrypt EncryptOptions
 }
 

@@ -19,6 +19,8 @@ import (
 // defaultManager is what [Materials] returns for a plain provider.
 type defaultManager struct{ provider MasterKeyProvider }
 
+// EncryptionMaterials gets a data key from the first master key, and has the others
+// wrap it. It makes the signing key.
 func (m defaultManager) EncryptionMaterials(ctx context.Context, req *EncryptionRequest) (*EncryptionMaterials, error) {
 	materials, err := m.begin(req)
 	if err != nil {
@@ -122,6 +124,7 @@ func (m defaultManager) masterKeys(ctx context.Context, lent *Request, limit int
 	return keys, nil
 }
 
+// DecryptionMaterials gets the data key from the provider.
 func (m defaultManager) DecryptionMaterials(ctx context.Context, req *DecryptionRequest) (*DecryptionMaterials, error) {
 	if provider.IsNil(m.provider) {
 		return nil, errNilProvider

@@ -44,6 +44,7 @@ func Multi(first MasterKeyProvider, others ...MasterKeyProvider) (MasterKeyProvi
 	return m, nil
 }
 
+// MasterKeys returns those of all children, each of which must have one.
 func (m *multi) MasterKeys(ctx context.Context, req *Request) ([]MasterKey, error) {
 	var keys []MasterKey
 	for i, p := range m.children {
@@ -59,6 +60,7 @@ func (m *multi) MasterKeys(ctx context.Context, req *Request) ([]MasterKey, erro
 	return keys, nil
 }
 
+// DecryptDataKey asks the children in their order, until one has the data key.
 func (m *multi) DecryptDataKey(ctx context.Context, req *Request, keys []EncryptedDataKey) (*DataKey, error) {
 	return orRandom(m.decrypt(ctx, req, keys))
 }

@@ -140,6 +140,7 @@ type quorum struct {
 	outages outages
 }
 
+// EncryptionMaterials gets a data key that at least Min master keys have wrapped.
 func (q *quorum) EncryptionMaterials(ctx context.Context, req *EncryptionRequest) (*EncryptionMaterials, error) {
 	materials, err := q.inner.begin(req)
 	if err != nil {
@@ -188,6 +189,7 @@ func (q *quorum) EncryptionMaterials(ctx context.Context, req *EncryptionRequest
 	return materials, nil
 }
 
+// DecryptionMaterials gets the data key from the provider.
 func (q *quorum) DecryptionMaterials(ctx context.Context, req *DecryptionRequest) (*DecryptionMaterials, error) {
 	return q.inner.DecryptionMaterials(ctx, req)
 }

@@ -50,6 +50,7 @@ func RequireContext(p MasterKeyProvider, keys ...string) (MasterKeyProvider, err
 	return &requireContext{inner: Materials(p), keys: slices.Clone(keys)}, nil
 }
 
+// EncryptionMaterials makes the keys required ones, if the request has them all.
 func (m *requireContext) EncryptionMaterials(ctx context.Context, req *EncryptionRequest) (*EncryptionMaterials, error) {
 	if k, missing := missingKey(req.EncryptionContext, m.keys); missing {
 		return nil, fmt.Errorf("%w: the required key %q is missing from EncryptOptions.EncryptionContext", ErrEncryptionContext, k)
@@ -74,6 +75,7 @@ func (m *requireContext) EncryptionMaterials(ctx context.Context, req *Encryptio
 	return materials, nil
 }
 
+// DecryptionMaterials fails if the caller of Decrypt did not give all the keys.
 func (m *requireContext) DecryptionMaterials(ctx context.Context, req *DecryptionRequest) (*DecryptionMaterials, error) {
 	if k, missing := missingKey(req.ReproducedContext, m.keys); missing {
 		return nil, fmt.Errorf("%w: the required key %q is missing from DecryptOptions.EncryptionContext", ErrEncryptionContext, k)

@@ -14,6 +14,7 @@ type KeyError struct {
 	Err   error
 }
 
+// Error names the operation and the key.
 func (e *KeyError) Error() string { return fmt.Sprintf("KMS %s with %s: %v", e.Op, e.KeyID, e.Err) }
 
 // Unwrap returns Err.

@@ -35,6 +35,7 @@ type Error struct {
 	Err   error
 }
 
+// Error names the table, the operation and the branch key.
 func (e *Error) Error() string {
 	if e.ID == "" {
 		return fmt.Sprintf("branch key table %s: %s: %v", e.Table, e.Op, e.Err)

@@ -8,7 +8,6 @@
 package floor
 
 import (
-	"crypto/aes"
 	"crypto/cipher"
 	"crypto/sha512"
 	"encoding/binary"
@@ -42,11 +41,7 @@ type Body struct {
 // NewBody returns a Body of frames of frameLength bytes. If it is signed,
 // SHA-384 runs over the frames too.
 func NewBody(key, messageID []byte, frameLength int, signed bool) (*Body, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	aead, err := cipher.NewGCM(block)
+	aead, err := newGCM(key)
 	if err != nil {
 		return nil, err
 	}
