@@ -87,6 +87,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	var answer *response
 	if err == nil {
 		answer, err = s.disturb(r.Context(), call)
+		if r.Context().Err() != nil { // also if the answer and the end came together
+			panic(http.ErrAbortHandler)
+		}
 	}
 	if answer == nil && err == nil {
 		answer, err = s.perform(call, req)
